@@ -1,0 +1,1 @@
+"""stepsight: staged visual reasoning, and search over its stages."""

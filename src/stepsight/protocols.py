@@ -1,0 +1,154 @@
+"""The architecture on one screen: an engine samples and scores, a judge orders, a strategy searches.
+
+A strategy gets an engine and a judge as arguments and imports neither. An engine may be awaited by many tasks at
+once; it batches what arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from stepsight.records import Candidate, Finish, Piece, Question, Trace, Verdict
+from stepsight.stages import Stage
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation; pictures stand before the text."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    images: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Continue the assistant's turn, once per seed.
+
+    `prefix` is the assistant text so far. A continuation ends after the first of `stop`, which stays part of it, or at
+    the model's end of turn, or after `max_tokens`. Temperature 0 is greedy; then seeds do not matter.
+    """
+
+    turns: tuple[Turn, ...]
+    seeds: tuple[int, ...]
+    prefix: tuple[Piece, ...] = ()
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 1024
+    temperature: float = 0.6
+    top_p: float = 0.9
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One continuation. `logprob` sums the model's own log-probabilities (nats, temperature 1) of its tokens."""
+
+    piece: Piece
+    finish: Finish
+    tokens: int
+    logprob: float | None = None
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """Completions in the order of the request's seeds; prompt tokens computed, and reused from the cache."""
+
+    completions: tuple[Completion, ...]
+    computed: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Ask for the log-probability of each of `options` as the next text of the assistant's turn."""
+
+    turns: tuple[Turn, ...]
+    options: tuple[str, ...]
+    prefix: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Log-probabilities in nats, in the order of the options; tokens computed and reused from the cache."""
+
+    logprobs: tuple[float, ...]
+    computed: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do; a strategy or judge that needs more is refused by name."""
+
+    prefix: bool
+    logprobs: bool
+    images: bool
+    seeds: bool
+
+
+OnText = Callable[[int, str], None]
+"""Called with (slot, new text) while a continuation is being written; from any thread."""
+
+
+class Engine(Protocol):
+    """Samples continuations and scores texts."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def sample(self, request: SampleRequest, on_text: OnText | None = None) -> SampleResult: ...
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
+        """Score many requests in one batch; results are in the order of the requests."""
+        ...
+
+
+class Judge(Protocol):
+    """Orders candidates of one question at one stage (None: whole answers), given the stages chosen before."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def judge(
+        self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
+    ) -> Verdict: ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a search did, for those who watch it live."""
+
+    kind: Literal["stage_started", "text", "candidate", "verdict", "stage_chosen"]
+    stage: Stage | None
+    slot: int = 0
+    text: str = ""
+    candidate: Candidate | None = None
+    verdict: Verdict | None = None
+
+
+Watch = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot)."""
+
+    width: int = 4
+    temperature: float = 0.6
+    top_p: float = 0.9
+    max_tokens: int = 1024
+    seed: int = 0
+    watch: Watch | None = field(default=None, compare=False)
+
+
+class Strategy(Protocol):
+    """A search: question in, trace out."""
+
+    async def __call__(
+        self, question: Question, engine: Engine, judge: Judge | None, settings: SearchSettings
+    ) -> Trace: ...
