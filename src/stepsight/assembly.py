@@ -1,0 +1,205 @@
+"""Where names become objects: a model's name an engine, a judge's name a judge, a strategy's name a strategy.
+
+check_names   every name and number, before anything is loaded
+load_model    a folder or hub id -> engine and card, kept for the next caller
+build_judge   needs the engine, for some judges ask it
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stepsight.errors import CapabilityError, InputError, MissingExtraError, ModelError
+from stepsight.judges import JUDGES
+from stepsight.judges.likelihood import LikelihoodJudge
+from stepsight.judges.pairwise import SelfJudge
+from stepsight.judges.vote import VoteJudge
+from stepsight.prompts.judge import judge_prompts
+from stepsight.protocols import Engine, Judge, SearchSettings
+from stepsight.records import Record
+from stepsight.search import strategy
+
+PICO = "pico"
+"""The name of the shipped model."""
+CARD = "stepsight.json"
+"""What a model folder may say about itself."""
+KEPT_MODELS = 2
+"""So many loaded models stay in memory; the one unused for longest goes first."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_LOCAL_EXTRA = ("torch", "transformers", "safetensors")
+
+
+class ModelCard(Record):
+    """`stepsight.json` in a model folder: how the model wants to be used.
+
+    name: what to call it. judge_prompts: the version of judging texts it understands. world_only: it knows the drawn
+    world and nothing else. note: a sentence for whoever uses it.
+    """
+
+    name: str = ""
+    judge_prompts: str = "paper-1"
+    world_only: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model to load, and how. `name` is `pico`, a folder, or a hub id such as `owner/model`."""
+
+    name: str = PICO
+    device: str = "auto"
+    dtype: str = "auto"
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An engine with its card; `seconds` is what loading took."""
+
+    engine: Engine
+    card: ModelCard
+    seconds: float = 0.0
+
+
+def check_names(search: str, judge: str, settings: SearchSettings) -> None:
+    """Check everything that can be checked without a model.
+
+    Raises:
+        InputError: an unknown name (the hint has the nearest), or a number out of range.
+        CapabilityError: the judge cannot serve the strategy.
+    """
+    strategy(search)
+    if judge not in JUDGES:
+        near = get_close_matches(judge.lower(), JUDGES, n=1)
+        known = ", ".join(JUDGES)
+        hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
+        raise InputError(f"there is no judge {judge!r}", hint=hint)
+    if settings.width < 1:
+        raise InputError(f"the width is {settings.width}", hint="draw at least one candidate")
+    if settings.max_tokens < 1:
+        raise InputError(f"max_tokens is {settings.max_tokens}", hint="allow at least one token")
+    if not 0 <= settings.temperature < float("inf"):
+        raise InputError(f"the temperature is {settings.temperature}", hint="give 0 (greedy) or more")
+    if not 0 < settings.top_p <= 1:
+        raise InputError(f"top_p is {settings.top_p}", hint="give more than 0 and at most 1")
+    if judge == "vote" and search not in ("greedy", "best-of-n") and settings.width > 1:
+        raise CapabilityError(
+            f"the judge 'vote' counts equal conclusions and cannot choose stages for {search}",
+            hint="use it with --search best-of-n, or take the judge 'self' or 'likelihood'",
+        )
+
+
+def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Judge | None:
+    """The judge called `name`, checked by `check_names`; None where a search has nothing to choose from.
+
+    Raises:
+        CapabilityError: the model's engine cannot serve the judge.
+        InputError: the card names judge prompts that do not exist.
+    """
+    if width == 1 or search == "greedy":
+        return None
+    if name == "likelihood":
+        return LikelihoodJudge()
+    if name == "vote":
+        return VoteJudge()
+    return SelfJudge(model.engine, judge_prompts(model.card.judge_prompts))
+
+
+def resolve_model(name: str) -> str:
+    """The folder or hub id that `name` stands for, checked as far as possible without loading.
+
+    Raises:
+        ModelError: it can be neither, or the folder holds no model.
+    """
+    if name == PICO:
+        folder = Path(str(files("stepsight") / "pico"))
+    elif Path(name).is_dir():
+        folder = Path(name)
+    elif Path(name).exists():
+        raise ModelError(f"{name} is a file, not a model", hint="give the folder that holds config.json")
+    elif _HUB_ID.fullmatch(name):
+        return name
+    else:
+        raise ModelError(
+            f"there is no model folder {name!r}", hint=f"give a folder, a hub id such as owner/model, or {PICO}"
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds no config.json", hint="give the folder of a saved transformers model")
+    return str(folder)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder; the default one where there is no `stepsight.json`.
+
+    Raises:
+        ModelError: the card is malformed.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return ModelCard(name=folder.name)
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+        judge_prompts(card.judge_prompts)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ModelError(f"{path}: {where}: {fault['msg']}", hint="see ModelCard for its keys") from error
+    except InputError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return card if card.name else card.model_copy(update={"name": folder.name})
+
+
+_shelf: OrderedDict[ModelChoice, LoadedModel] = OrderedDict()
+_shelf_lock = threading.Lock()
+
+
+def loaded(choice: ModelChoice) -> LoadedModel | None:
+    """The model if an earlier `load_model` left it in memory."""
+    return _shelf.get(choice)
+
+
+def load_model(choice: ModelChoice) -> LoadedModel:
+    """Load a model, or take it from the few that stay in memory for this process.
+
+    Raises:
+        ModelError: it cannot be used; the message says why.
+        MissingExtraError: the packages that run local models are not installed.
+    """
+    with _shelf_lock:
+        model = _shelf.pop(choice, None) or _load(choice)
+        _shelf[choice] = model
+        while len(_shelf) > KEPT_MODELS:
+            _shelf.popitem(last=False)
+        return model
+
+
+def _load(choice: ModelChoice) -> LoadedModel:
+    source = resolve_model(choice.name)
+    card = read_card(Path(source)) if Path(source).is_dir() else ModelCard(name=source)
+    started = time.perf_counter()
+    try:
+        from stepsight.engines.transformers import TransformersEngine
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _LOCAL_EXTRA:
+            raise MissingExtraError(package, "local") from error
+        raise
+    engine = TransformersEngine.load(
+        source,
+        device=choice.device,
+        dtype=choice.dtype,
+        revision=choice.revision,
+        trust_remote_code=choice.trust_remote_code,
+    )
+    return LoadedModel(engine, card, time.perf_counter() - started)
