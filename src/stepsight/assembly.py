@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stepsight.errors import CapabilityError, InputError, MissingExtraError, ModelError
+from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.pairwise import SelfJudge
@@ -35,8 +35,7 @@ CARD = "stepsight.json"
 KEPT_MODELS = 2
 """So many loaded models stay in memory; the one unused for longest goes first."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_LOCAL_EXTRA = ("torch", "transformers", "safetensors")
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 class ModelCard(Record):
@@ -124,8 +123,8 @@ def resolve_model(name: str) -> str:
     """
     if name == PICO:
         folder = Path(str(files("stepsight") / "pico"))
-    elif Path(name).is_dir():
-        folder = Path(name)
+    elif Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser()
     elif Path(name).exists():
         raise ModelError(f"{name} is a file, not a model", hint="give the folder that holds config.json")
     elif _HUB_ID.fullmatch(name):
@@ -188,13 +187,8 @@ def _load(choice: ModelChoice) -> LoadedModel:
     source = resolve_model(choice.name)
     card = read_card(Path(source)) if Path(source).is_dir() else ModelCard(name=source)
     started = time.perf_counter()
-    try:
-        from stepsight.engines.transformers import TransformersEngine
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in _LOCAL_EXTRA:
-            raise MissingExtraError(package, "local") from error
-        raise
+    from stepsight.engines.transformers import TransformersEngine
+
     engine = TransformersEngine.load(
         source,
         device=choice.device,

@@ -1,0 +1,80 @@
+"""The program `stepsight`: its verbs, and how it fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stepsight.cli.ask import ask_command
+from stepsight.cli.draw import draw_command
+from stepsight.cli.evaluate import eval_command
+from stepsight.cli.train import train_command
+from stepsight.errors import InputError, StepsightError
+
+if TYPE_CHECKING:
+    from stepsight.assembly import LoadedModel
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Ask a vision-language model about a picture: it answers in four stages, searching over them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("ask")(ask_command)
+app.command("draw")(draw_command)
+app.command("train")(train_command)
+app.command("eval")(eval_command)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"stepsight {version('stepsight')}")
+        except PackageNotFoundError:
+            typer.echo("stepsight, run from its sources without being installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str], *, model: LoadedModel | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for what the user gave, 130 for an interruption, 1 otherwise.
+
+    An expected failure is one line on stderr. Any other exception is a bug and keeps its traceback. A loaded `model`
+    stands in for the one that the options name, so that a program can bring its own engine.
+    """
+    try:
+        app(args=list(arguments), prog_name="stepsight", obj=model)
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except StepsightError as error:
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except BrokenPipeError:
+        # The reader went away, as in `stepsight ... | head`; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _one_line(message: str) -> str:
+    """A recipe's error lists its faults line by line; on the terminal they share one."""
+    return "; ".join(" ".join(line.split()) for line in message.splitlines() if line.strip())

@@ -1,0 +1,187 @@
+"""`stepsight ask`: one question about one picture, answered before your eyes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stepsight.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    GreedyFirstOption,
+    JsonOption,
+    JudgeOption,
+    MaxTokensOption,
+    ModelOption,
+    RevisionOption,
+    SearchOption,
+    SeedOption,
+    TemperatureOption,
+    TopPOption,
+    TrustOption,
+    WidthOption,
+    brought_model,
+    check_writable,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stepsight.api import Answer, Notice
+    from stepsight.reports.live import LiveSearch
+
+EXAMPLE_QUESTION = "Subtract all small shiny balls. Subtract all purple objects. How many objects are left?"
+"""What is asked about the bundled picture."""
+
+_PICTURE_NAME = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+
+
+def ask_command(
+    context: typer.Context,
+    image: Annotated[
+        str | None,
+        typer.Argument(
+            help="The picture. Without one, the bundled example is asked about; a lone argument that is no file and "
+            "has a space in it is a question about that example.",
+            show_default=False,
+        ),
+    ] = None,
+    question: Annotated[str | None, typer.Argument(help="What to ask about it.", show_default=False)] = None,
+    model: ModelOption = "pico",
+    search: SearchOption = "stage-beam",
+    width: WidthOption = 4,
+    judge: JudgeOption = "self",
+    choice: Annotated[
+        list[str] | None, typer.Option("--choice", "-c", help="One option of a multiple choice; repeat it for each.")
+    ] = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = 0.6,
+    top_p: TopPOption = 0.9,
+    max_tokens: MaxTokensOption = 1024,
+    greedy_first: GreedyFirstOption = False,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Write everything the search did to this file, as JSON.")
+    ] = None,
+    as_json: JsonOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    revision: RevisionOption = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Ask a question about a picture and watch the answer being found."""
+    from rich.console import Console
+
+    from stepsight.api import ask
+    from stepsight.files import whole_file
+    from stepsight.reports.live import LiveSearch
+
+    picture, text = what_is_asked(image, question)
+    if trace is not None:
+        check_writable(trace)
+    console = Console(quiet=as_json, highlight=False)
+    errors = Console(stderr=True, highlight=False)
+    live = LiveSearch(console, single=width == 1 or search == "greedy")
+    teller = _Teller(live, errors)
+
+    with live:
+        answer = ask(
+            picture,
+            text,
+            model=brought_model(context) or model,
+            search=search,
+            width=width,
+            judge=judge,
+            choices=choice or (),
+            seed=seed,
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            greedy_first=greedy_first,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            watch=live.watch,
+            notice=teller.tell,
+        )
+    if trace is not None:
+        with whole_file(trace) as stream:
+            stream.write(answer.trace.model_dump_json().encode() + b"\n")
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+    else:
+        live.finish(answer.trace)
+        _print_report(console, answer, teller.loading)
+
+
+def what_is_asked(image: str | None, question: str | None) -> tuple[Path, str]:
+    """Sort out the two optional arguments into a picture and a question.
+
+    Raises:
+        InputError: there is a picture but no question, or an empty argument.
+    """
+    from stepsight.errors import InputError
+
+    if question is not None:
+        return Path(image or ""), question
+    if image is None:
+        return example_picture(), EXAMPLE_QUESTION
+    if not image.strip():
+        raise InputError("the question is empty", hint="say what you want to know about the picture")
+    is_question = " " in image.strip() and not Path(image).exists() and not _PICTURE_NAME.search(image)
+    if is_question:
+        return example_picture(), image
+    if not Path(image).exists():
+        raise InputError(
+            f"there is no file {image}", hint='stepsight ask PICTURE "QUESTION"; a lone question needs a space in it'
+        )
+    raise InputError(
+        f"there is no question about {image}", hint=f'stepsight ask {image} "How many red cubes are there?"'
+    )
+
+
+def example_picture() -> Path:
+    """The drawn picture that the package brings along."""
+    from importlib.resources import files
+
+    return Path(str(files("stepsight") / "examples" / "tabletop.png"))
+
+
+class _Teller:
+    """Shows what happens before the search: loading in the live view, warnings on stderr for good."""
+
+    def __init__(self, live: LiveSearch, errors: Console) -> None:
+        self._live = live
+        self._errors = errors
+        self.loading = ""
+
+    def tell(self, notice: Notice) -> None:
+        if notice.kind == "loading":
+            self._live.doing(f"loading {notice.text}")
+        elif notice.kind == "loaded":
+            self._live.doing("reading the picture")
+            self.loading = f"{notice.text} loaded in {notice.seconds:.1f} s"
+        else:
+            self._errors.print(f"note: {notice.text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _print_report(console: Console, answer: Answer, loading: str) -> None:
+    from stepsight.reports.terminal import answer_panel, cost_line, tried_report
+
+    plain = not console.is_terminal
+    tried = tried_report(answer.trace, marks=plain)
+    if tried is not None:
+        console.print(tried, soft_wrap=plain)
+    if answer.faults:
+        console.print("the answer is malformed: " + "; ".join(fault.detail for fault in answer.faults), style="red")
+    if plain:
+        console.print(
+            f"answer: {answer.conclusion}" if answer.conclusion else "no conclusion was written", markup=False
+        )
+    else:
+        console.print(answer_panel(answer.conclusion))
+    console.print(cost_line(answer.usage, answer.seconds, loading=loading), soft_wrap=plain)

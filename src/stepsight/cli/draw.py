@@ -1,0 +1,30 @@
+"""`stepsight draw`: pictures of the tabletop world with questions whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def draw_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and questions.jsonl.")],
+    split: Annotated[str, typer.Option(help="train, test or hard; no scene is in two of them.")] = "test",
+    count: Annotated[
+        int, typer.Option("--count", "-n", help="How many questions, each with its picture.", min=1)
+    ] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+) -> None:
+    """Draw pictures with questions, answers and the whole truth about every stage."""
+    from rich.console import Console
+
+    from stepsight.cli.options import check_folder
+    from stepsight.reports.progress import counting
+    from stepsight.world.split import save_split
+
+    check_folder(out)
+    errors = Console(stderr=True)
+    with counting(errors, "drawing", count) as count_to:
+        questions = save_split(split, seed=seed, count=count, out=out, progress=count_to)
+    typer.echo(questions)
