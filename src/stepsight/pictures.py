@@ -19,8 +19,8 @@ from stepsight.errors import PictureError
 MAX_PIXELS = 64_000_000
 """The largest picture that is decoded, unless told otherwise: 192 MB as RGB."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""The formats that are read, by Pillow's names; MPO is what some cameras call a JPEG."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""The formats that are read, by Pillow's names."""
 
 _opening = threading.Lock()
 
