@@ -17,7 +17,7 @@ _LEAD = re.compile(
 )
 _LETTER = re.compile(r"^(?:option |choice )?\(?([a-z])(?:\) ?|[.:] |$)(.*)$")
 _NUMBER = re.compile(r"^[-+]?\$?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d+)? ?%?$")
-_EDGES = " \t\n.,;:!?\"'`*"
+_EDGES = " ,;:!?\"'`*"
 
 
 def is_correct(question: Question, conclusion: str) -> bool | None:
@@ -43,8 +43,7 @@ def normalise(text: str) -> str:
 
     "The answer is B." -> "b"      "1,200.0" -> "1200"      " Red  cube! " -> "red cube"
     """
-    plain = " ".join(text.casefold().split()).strip(_EDGES)
-    plain = _LEAD.sub("", plain).strip(_EDGES)
+    plain = _trim(_LEAD.sub("", _trim(" ".join(text.casefold().split()))))
     if _NUMBER.match(plain):
         try:
             number = Decimal(re.sub(r"[,$% ]", "", plain))
@@ -52,6 +51,11 @@ def normalise(text: str) -> str:
             return plain
         return f"{(number + 0).normalize():f}" + ("%" if plain.endswith("%") else "")
     return plain
+
+
+def _trim(text: str) -> str:
+    # A full stop at the front may begin a number.
+    return text.lstrip(_EDGES).rstrip(f"{_EDGES}.")
 
 
 def _choice(question: Question, text: str) -> int | None:
