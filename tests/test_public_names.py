@@ -14,6 +14,9 @@ import stepsight
 SOURCE = Path(stepsight.__file__).parent
 
 PUBLIC = [
+    "Answer",
+    "aask",
+    "ask",
     "Stage",
     "STAGES",
     "StageStream",

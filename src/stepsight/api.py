@@ -28,6 +28,7 @@ from PIL import Image
 from stepsight.assembly import LoadedModel, ModelChoice, build_judge, check_names, load_model, loaded, resolve_model
 from stepsight.errors import InputError
 from stepsight.pictures import check_picture, load_picture, picture_hash
+from stepsight.prompts.answer import question_text
 from stepsight.protocols import SearchSettings, Watch
 from stepsight.records import Question, Trace, Usage
 from stepsight.search import strategy
@@ -41,9 +42,13 @@ _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 @dataclass(frozen=True)
 class Notice:
-    """Something worth telling while a question is being answered: a model is loading or loaded, or a warning."""
+    """Something worth telling while a question is being answered.
 
-    kind: Literal["loading", "loaded", "note"]
+    asked: everything given has been checked; the question as it is put. loading, loaded: a model, by name. note: a
+    warning.
+    """
+
+    kind: Literal["asked", "loading", "loaded", "note"]
     text: str
     seconds: float = 0.0
 
@@ -218,17 +223,19 @@ async def _answer(
     settings: SearchSettings,
     notice: Callable[[Notice], None] | None,
 ) -> Answer:
-    def tell(kind: Literal["loading", "loaded", "note"], what: str, seconds: float = 0.0) -> None:
+    def tell(kind: Literal["asked", "loading", "loaded", "note"], what: str, seconds: float = 0.0) -> None:
         if notice is not None:
             notice(Notice(kind, what, seconds))
 
     # 1. Everything that can be wrong without a model.
     check_names(search, judge, settings)
     question, picture = question_about(image, text, choices)
+    if isinstance(model, ModelChoice):
+        resolve_model(model.name)
+    tell("asked", question_text(question))
 
     # 2. The model.
     if isinstance(model, ModelChoice):
-        resolve_model(model.name)
         ready = loaded(model)
         if ready is None:
             tell("loading", model.name)

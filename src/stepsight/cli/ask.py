@@ -85,7 +85,7 @@ def ask_command(
     console = Console(quiet=as_json, highlight=False)
     errors = Console(stderr=True, highlight=False)
     live = LiveSearch(console, single=width == 1 or search == "greedy")
-    teller = _Teller(live, errors)
+    teller = _Teller(picture, live, console, errors)
 
     with live:
         answer = ask(
@@ -152,15 +152,24 @@ def example_picture() -> Path:
 
 
 class _Teller:
-    """Shows what happens before the search: loading in the live view, warnings on stderr for good."""
+    """Shows what happens before the search: the question, loading in the live view, warnings on stderr."""
 
-    def __init__(self, live: LiveSearch, errors: Console) -> None:
+    def __init__(self, picture: Path, live: LiveSearch, console: Console, errors: Console) -> None:
+        self._picture = picture
         self._live = live
+        self._console = console
         self._errors = errors
         self.loading = ""
 
     def tell(self, notice: Notice) -> None:
-        if notice.kind == "loading":
+        if notice.kind == "asked":
+            from rich.text import Text
+
+            from stepsight.reports.terminal import Line, print_lines, shown
+
+            head = Text.assemble((f"{self._picture.name}  ", "dim"), (shown(notice.text), "bold"))
+            print_lines(self._console, [Line(head), Line(Text())])
+        elif notice.kind == "loading":
             self._live.doing(f"loading {notice.text}")
         elif notice.kind == "loaded":
             self._live.doing("reading the picture")
@@ -170,18 +179,13 @@ class _Teller:
 
 
 def _print_report(console: Console, answer: Answer, loading: str) -> None:
-    from stepsight.reports.terminal import answer_panel, cost_line, tried_report
+    from rich.text import Text
 
-    plain = not console.is_terminal
-    tried = tried_report(answer.trace, marks=plain)
-    if tried is not None:
-        console.print(tried, soft_wrap=plain)
+    from stepsight.reports.terminal import Line, cost_line, print_answer, print_lines, tried_lines
+
+    print_lines(console, tried_lines(answer.trace, marks=not console.is_terminal))
     if answer.faults:
-        console.print("the answer is malformed: " + "; ".join(fault.detail for fault in answer.faults), style="red")
-    if plain:
-        console.print(
-            f"answer: {answer.conclusion}" if answer.conclusion else "no conclusion was written", markup=False
-        )
-    else:
-        console.print(answer_panel(answer.conclusion))
-    console.print(cost_line(answer.usage, answer.seconds, loading=loading), soft_wrap=plain)
+        faults = "; ".join(fault.detail for fault in answer.faults)
+        print_lines(console, [Line(Text(f"the answer is malformed: {faults}", style="red")), Line(Text())])
+    print_answer(console, answer.conclusion)
+    print_lines(console, [cost_line(answer.usage, answer.seconds, loading=loading)])

@@ -1,0 +1,1 @@
+"""What is shown: a search in the terminal, progress, scores."""

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from stepsight.protocols import Event
 from stepsight.records import Trace
-from stepsight.reports.terminal import INDENT, shown, stage_block
+from stepsight.reports.terminal import INDENT, print_lines, shown, stage_lines
 from stepsight.stages import Stage, StageStream
 
 
@@ -108,7 +108,7 @@ class LiveSearch:
             self._print_closed(trace.text)
             for stage, (text, closed) in stages_so_far(trace.text).items():
                 if not closed:
-                    self._console.print(stage_block(stage, text), soft_wrap=not self._console.is_terminal)
+                    print_lines(self._console, stage_lines(stage, text))
 
     def _only_text(self) -> str:
         """The continuation being written, where there is only ever one."""
@@ -118,7 +118,7 @@ class LiveSearch:
         for stage, (body, closed) in stages_so_far(text).items():
             if closed and self._printed.get(stage) != body:
                 self._printed[stage] = body
-                self._console.print(stage_block(stage, body), soft_wrap=not self._console.is_terminal)
+                print_lines(self._console, stage_lines(stage, body))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:

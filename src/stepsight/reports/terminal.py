@@ -1,15 +1,16 @@
 """A search drawn in the terminal: the answer, what was tried and dropped, and what it cost.
 
-Every function returns lines that stand on their own without colour, so that the same report reads well in a pipe.
+A report is made of lines with an indent. On a terminal they are wrapped with the indent kept and coloured; in a pipe each
+is one plain line, and nothing is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.box import ROUNDED
-from rich.console import Group, RenderableType
+from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
@@ -19,6 +20,25 @@ from stepsight.reports.differences import differences, shortened
 from stepsight.stages import Stage, StageStream
 
 INDENT = 4
+GIST = 160
+"""So many characters of a chosen text are shown among the tried ones; the whole stands further up."""
+
+
+class Line(NamedTuple):
+    """A text with its distance from the left border."""
+
+    text: Text
+    indent: int = 0
+
+
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    """Print lines: wrapped with their indent on a terminal, whole and plain elsewhere."""
+    for line in lines:
+        if console.is_terminal:
+            console.print(Padding(line.text, (0, 0, 0, line.indent)))
+        else:
+            gap = " " * line.indent
+            console.print(Text(gap + line.text.plain.replace("\n", f"\n{gap}") if line.text else ""), soft_wrap=True)
 
 
 class Tally(NamedTuple):
@@ -72,20 +92,23 @@ def shown(text: str, *, unfinished: bool = False) -> str:
     return "".join(sign for sign in words if sign in "\n\t" or sign.isprintable()).strip()
 
 
-def stage_block(stage: Stage, text: str) -> RenderableType:
+def stage_lines(stage: Stage, text: str) -> list[Line]:
     """One finished stage: its name, then its text."""
-    return Group(Text(stage.value, style="bold cyan"), Padding(Text(shown(text)), (0, 0, 0, INDENT)), Text())
+    return [Line(Text(stage.value, style="bold cyan")), Line(Text(shown(text)), INDENT), Line(Text())]
 
 
-def answer_panel(conclusion: str | None) -> RenderableType:
+def print_answer(console: Console, conclusion: str | None) -> None:
     """The answer, large; or, in red, that there is none."""
-    if conclusion is None:
-        return Panel(Text("no conclusion was written", style="bold red"), title="answer", box=ROUNDED, expand=False)
-    text = Text(shown(conclusion), style="bold", justify="center")
-    return Panel(text, title="answer", box=ROUNDED, border_style="green", padding=(1, 6), expand=False)
+    text = "no conclusion was written" if conclusion is None else shown(conclusion)
+    if not console.is_terminal:
+        console.print(Text(text if conclusion is None else f"answer: {text}"), soft_wrap=True)
+        return
+    body = Text(text, style="bold red" if conclusion is None else "bold", justify="center")
+    colour = "red" if conclusion is None else "green"
+    console.print(Panel(body, title="answer", box=ROUNDED, border_style=colour, padding=(1, 6), expand=False))
 
 
-def cost_line(usage: Usage, seconds: float, *, loading: str = "") -> Text:
+def cost_line(usage: Usage, seconds: float, *, loading: str = "") -> Line:
     """Seconds and tokens on one line; `loading` says what loading the model took, which is not part of the seconds."""
     parts = [
         f"{seconds:.1f} s",
@@ -93,62 +116,65 @@ def cost_line(usage: Usage, seconds: float, *, loading: str = "") -> Text:
     ]
     if loading:
         parts.append(loading)
-    return Text(" · ".join(parts), style="dim")
+    return Line(Text(" · ".join(parts), style="dim"))
 
 
-def tried_report(trace: Trace, *, marks: bool) -> RenderableType | None:
-    """What the search tried and dropped, verdict by verdict; None where there was nothing to choose from.
+def tried_lines(trace: Trace, *, marks: bool) -> list[Line]:
+    """What the search tried and dropped, verdict by verdict; nothing where there was nothing to choose from.
 
     Words that only the winner has and words that only the other candidate has are told apart by colour and, with
     `marks`, by the signs of word diffs: [-winner's-] {+candidate's+}.
     """
     if len(trace.candidates) == len(trace.chosen):
-        return None
+        return []
     by_id = {candidate.id: candidate for candidate in trace.candidates}
     chosen = set(trace.chosen)
-    blocks: list[RenderableType] = [Text("what the search tried", style="bold"), Text()]
-    seen: set[int] = set()
+    lines = [Line(Text("what the search tried", style="bold")), Line(Text())]
     for verdict in trace.verdicts:
-        seen.update(verdict.order)
-        blocks += _verdict_lines(verdict, [by_id[index] for index in verdict.order], chosen, marks)
-        blocks.append(Text())
-    unjudged = [candidate for candidate in trace.candidates if candidate.id not in seen and candidate.id not in chosen]
+        lines += [*_verdict_lines(verdict, [by_id[index] for index in verdict.order], chosen, marks), Line(Text())]
+    seen = chosen.union(*(verdict.order for verdict in trace.verdicts))
+    unjudged = [candidate for candidate in trace.candidates if candidate.id not in seen]
     if unjudged:
-        blocks.append(Text("dropped without a verdict", style="bold cyan"))
-        for candidate in unjudged:
-            words = Text(" ".join(shown(candidate.piece.text).split()))
-            blocks.append(_candidate_line(candidate, words, "", chosen=False))
-        blocks.append(Text())
-    return Group(*blocks)
+        lines.append(Line(Text("dropped without a verdict", style="bold cyan")))
+        lines += [_candidate_line([candidate], Text(_words(candidate)), "", chosen=False) for candidate in unjudged]
+        lines.append(Line(Text()))
+    return lines
 
 
-def _verdict_lines(
-    verdict: Verdict, candidates: Sequence[Candidate], chosen: set[int], marks: bool
-) -> Iterator[RenderableType]:
-    distinct = len({" ".join(shown(candidate.piece.text).split()) for candidate in candidates})
-    facts = [f"{len(candidates)} candidates, {distinct} distinct"]
-    if verdict.comparisons:
-        facts.append(f"{len(verdict.comparisons)} comparisons: {verdict.ties} ties, {verdict.unreadable} unreadable")
-    elif verdict.unreadable or verdict.ties:
-        facts.append(f"{verdict.ties} ties, {verdict.unreadable} unreadable")
-    head = Text(verdict.stage.value if verdict.stage else "WHOLE ANSWER", style="bold cyan")
-    head.append(f"  {' · '.join([*facts, f'judge: {verdict.judge}'])}", style="not bold dim")
-    yield head
-    scores: Mapping[int, float] = dict(zip(verdict.order, verdict.scores or (), strict=False))
-    first_with: dict[str, int] = {}
+def _verdict_lines(verdict: Verdict, candidates: Sequence[Candidate], chosen: set[int], marks: bool) -> Iterator[Line]:
+    alike: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        evidence = [str(tally(verdict, candidate.id)), *_remarks(verdict, candidate.id)]
-        if candidate.id in scores:
-            evidence.append(f"score {scores[candidate.id]:.2f}")
-        words = " ".join(shown(candidate.piece.text).split())
-        twin = first_with.setdefault(words, candidate.id)
-        if twin != candidate.id:
-            text = Text(f"the same words as #{twin}", style="dim")
-        elif candidate is candidates[0]:
-            text = Text(words)
-        else:
-            text = _marked(shown(candidates[0].piece.text), words, marks)
-        yield _candidate_line(candidate, text, ", ".join(filter(None, evidence)), chosen=candidate.id in chosen)
+        alike.setdefault(_words(candidate), []).append(candidate)
+    same = "all the same words" if len(alike) == 1 else f"{len(alike)} distinct"
+    facts = [f"{_count(len(candidates), 'candidate')}, {same}"]
+    if verdict.comparisons or verdict.ties or verdict.unreadable:
+        facts += [_count(len(verdict.comparisons), "comparison")] if verdict.comparisons else []
+        facts += [f"{_count(verdict.ties, 'tie')}, {verdict.unreadable} unreadable"]
+    head = Text(verdict.stage.value if verdict.stage else "WHOLE ANSWER", style="bold cyan")
+    head.append(f"  {' · '.join([*facts, f'judge: {verdict.judge}'])}", style="not bold dim default")
+    yield Line(head)
+    if len(alike) == 1 and not verdict.evidence.get("malformed"):
+        return
+
+    scores: Mapping[int, float] = dict(zip(verdict.order, verdict.scores or (), strict=False))
+    winner = _words(candidates[0])
+    for words, twins in alike.items():
+        first = twins[0].id
+        evidence = [*(str(tally(verdict, twin.id)) for twin in twins), *_remarks(verdict, first)]
+        if first in scores:
+            evidence.append(f"score {scores[first]:.2f}")
+        gist = words if len(words) <= GIST else f"{words[:GIST].rsplit(' ', 1)[0]} …"
+        text = Text(gist) if words == winner else _marked(winner, words, marks)
+        won = any(twin.id in chosen for twin in twins)
+        yield _candidate_line(twins, text, ", ".join(filter(None, evidence)), chosen=won)
+
+
+def _words(candidate: Candidate) -> str:
+    return " ".join(shown(candidate.piece.text).split())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _remarks(verdict: Verdict, candidate: int) -> Iterator[str]:
@@ -162,14 +188,16 @@ def _remarks(verdict: Verdict, candidate: int) -> Iterator[str]:
         yield "screened as correct" if correct > incorrect else "screened as incorrect"
 
 
-def _candidate_line(candidate: Candidate, text: Text, evidence: str, *, chosen: bool) -> RenderableType:
+def _candidate_line(twins: Sequence[Candidate], text: Text, evidence: str, *, chosen: bool) -> Line:
+    """One text, with the numbers of all candidates that wrote it."""
     line = Text("✓ " if chosen else "✗ ", style="green" if chosen else "red")
-    line.append(f"#{candidate.id}", style="bold default")
-    if candidate.finish is not Finish.STOP:
-        line.append("  cut off" if candidate.finish is Finish.LENGTH else "  failed", style="red")
+    line.append(" ".join(f"#{twin.id}" for twin in twins), style="bold default")
+    finish = twins[0].finish
+    if finish is not Finish.STOP:
+        line.append("  cut off" if finish is Finish.LENGTH else "  failed", style="red")
     if evidence:
         line.append(f"  {evidence}", style="dim default")
-    return Padding(Text.assemble(line, "  ", text), (0, 0, 0, INDENT - 2))
+    return Line(Text.assemble(line, "  ", text), INDENT - 2)
 
 
 def _marked(winner: str, other: str, marks: bool) -> Text:
