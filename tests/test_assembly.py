@@ -1,0 +1,107 @@
+"""Names become objects, or one clear error."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from stepsight.assembly import (
+    LoadedModel,
+    ModelCard,
+    ModelChoice,
+    build_judge,
+    check_names,
+    load_model,
+    loaded,
+    read_card,
+    resolve_model,
+)
+from stepsight.errors import InputError, ModelError
+from stepsight.judges import JUDGES
+from stepsight.protocols import SearchSettings
+from stepsight.search import STRATEGIES
+from tests.scripts import scripted_model
+
+
+@pytest.mark.parametrize("search", STRATEGIES)
+@pytest.mark.parametrize("judge", JUDGES)
+def test_every_pair_of_names_either_works_or_is_refused_at_once(search: str, judge: str) -> None:
+    try:
+        check_names(search, judge, SearchSettings())
+    except InputError:
+        pytest.fail("known names are not unknown")
+    except Exception as error:
+        assert judge == "vote", error
+        return
+    built = build_judge(judge, scripted_model(), search=search, width=4)
+    assert (built is None) == (search == "greedy")
+    assert built is None or built.name == judge
+    assert build_judge(judge, scripted_model(), search=search, width=1) is None
+
+
+def test_the_self_judge_speaks_the_words_of_the_card() -> None:
+    model = scripted_model(judge_prompts="short-1")
+    judge = build_judge("self", model, search="stage-beam", width=2)
+    assert getattr(judge, "prompts").version == "short-1"  # noqa: B009
+
+
+def test_a_folder_without_a_card_gets_the_default_one(tmp_path: Path) -> None:
+    assert read_card(tmp_path) == ModelCard(name=tmp_path.name)
+
+
+def test_a_card_is_read(tmp_path: Path) -> None:
+    (tmp_path / "stepsight.json").write_text(json.dumps({"judge_prompts": "short-1", "world_only": True}))
+    assert read_card(tmp_path) == ModelCard(name=tmp_path.name, judge_prompts="short-1", world_only=True)
+
+
+@pytest.mark.parametrize("card", ["{", "[]", '{"colour": 1}', '{"world_only": "perhaps"}', '{"judge_prompts": "none-1"}'])
+def test_a_broken_card_is_named(tmp_path: Path, card: str) -> None:
+    (tmp_path / "stepsight.json").write_text(card)
+    with pytest.raises(ModelError, match=r"stepsight\.json"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "missing", "./missing/model", "/missing/model", "a/b/c", "a model"])
+def test_what_can_be_no_model_is_refused(name: str) -> None:
+    with pytest.raises(ModelError):
+        resolve_model(name)
+
+
+def test_folders_and_hub_ids_are_told_apart(tmp_path: Path) -> None:
+    assert resolve_model("owner/model-2.5") == "owner/model-2.5"
+    with pytest.raises(ModelError, match=r"config\.json"):
+        resolve_model(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert resolve_model(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ModelError, match="is a file"):
+        resolve_model(str(tmp_path / "config.json"))
+
+
+def test_a_failed_load_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        load_model(ModelChoice(str(tmp_path)))
+    with pytest.raises(ModelError):
+        load_model(ModelChoice(str(tmp_path)))
+
+
+def test_the_last_two_models_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+
+    def load(choice: ModelChoice) -> LoadedModel:
+        loads.append(choice.name)
+        return scripted_model()
+
+    monkeypatch.setattr("stepsight.assembly._load", load)
+    monkeypatch.setattr("stepsight.assembly._shelf", OrderedDict())
+    first = load_model(ModelChoice("a"))
+    assert load_model(ModelChoice("a")) is first
+    load_model(ModelChoice("b"))
+    load_model(ModelChoice("a"))
+    load_model(ModelChoice("a", dtype="float32"))
+    assert load_model(ModelChoice("a")) is first
+    load_model(ModelChoice("b"))
+    assert loads == ["a", "b", "a", "b"]
+    assert loaded(ModelChoice("a", dtype="float32")) is None
