@@ -14,9 +14,9 @@ from typing import Literal
 from PIL import Image
 
 from stepsight.prompts.answer import question_text
-from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns
+from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
 from stepsight.records import Question
-from stepsight.stages import SEPARATOR, Stage
+from stepsight.stages import SEPARATOR, Stage, render, render_stage
 from stepsight.world.corruption import corrupt_answer, corrupt_program, corrupt_things, corrupt_walk
 from stepsight.world.drawing import draw_picture
 from stepsight.world.programs import Unanswerable, walk
@@ -62,22 +62,18 @@ def draw_lesson(
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
     if kind == "answer":
-        return Lesson(question_text(question), draw_picture(posed.scene), (Span(_staged(posed.stages)),))
+        return Lesson(question_text(question), draw_picture(posed.scene), (Span(render(posed.stages)),))
     if kind == "read":
         return _read(rng, posed, question)
     if kind == "screen":
         return _screen(rng, posed, question, prompts, verdict_weight)
     stage = None if kind == "whole" else Stage(kind.upper())
-    better, worse, hints = _pair(rng, posed, kind)
+    better, worse, hints = _pair(rng, posed, kind, prompts)
     first = rng.random() < 0.5
     texts = (better, worse) if first else (worse, better)
     (turn,) = pair_turns(prompts, question, stage, hints, *texts)
     label = prompts.options[0] if first else prompts.options[1]
     return Lesson(turn.text, draw_picture(posed.scene), (Span(label, verdict_weight),))
-
-
-def _staged(stages: Mapping[Stage, str]) -> str:
-    return SEPARATOR.join(f"{stage.open} {text} {stage.close}" for stage, text in stages.items())
 
 
 def _read(rng: random.Random, posed: Posed, question: Question) -> Lesson:
@@ -98,7 +94,7 @@ def _read(rng: random.Random, posed: Posed, question: Question) -> Lesson:
     spans = []
     for number, (stage, text) in enumerate(stages.items()):
         weight = 0.0 if stage is Stage.CAPTION else 1.0
-        spans.append(Span(f"{SEPARATOR if number else ''}{stage.open} {text} {stage.close}", weight))
+        spans.append(Span((SEPARATOR if number else "") + render_stage(stage, text), weight))
     return Lesson(question_text(question), None, tuple(spans))
 
 
@@ -128,7 +124,9 @@ def _screen(rng: random.Random, posed: Posed, question: Question, prompts: Judge
     return Lesson(turn.text, None, (Span(label, weight),))
 
 
-def _pair(rng: random.Random, posed: Posed, kind: LessonKind) -> tuple[str, str, dict[Stage, str]]:
+def _pair(
+    rng: random.Random, posed: Posed, kind: LessonKind, prompts: JudgePrompts
+) -> tuple[str, str, dict[Stage, str]]:
     """The better text, the worse one, and the stages chosen before."""
     stages, program = posed.stages, posed.asked.program
     if kind == "summary":
@@ -155,7 +153,7 @@ def _pair(rng: random.Random, posed: Posed, kind: LessonKind) -> tuple[str, str,
         wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_reasoning(rng, posed)
     else:
         wrong[Stage.CAPTION], wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_sight(rng, posed)
-    return _staged(stages), _staged(wrong), {}
+    return whole_text(prompts, render(stages)), whole_text(prompts, render(wrong)), {}
 
 
 def _wrong_sight(rng: random.Random, posed: Posed) -> tuple[str, str, str]:

@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from stepsight.errors import InputError, RecordError
 from stepsight.records import Question
-from stepsight.stages import SEPARATOR, Stage
+from stepsight.stages import Stage, render
 from stepsight.world.drawing import MARK, draw_picture
 from stepsight.world.programs import Family, Seen, seen, walk
 from stepsight.world.questions import Asked, ask_about
@@ -89,7 +89,7 @@ class Posed:
                 "family": program.family,
                 "program": program.to_dict(),
                 "scene": self.scene.to_dict(),
-                "staged_answer": render_answer(self.stages),
+                "staged_answer": render(self.stages),
             },
         )
 
@@ -100,11 +100,6 @@ class Drawn:
 
     question: Question
     picture: Image.Image
-
-
-def render_answer(stages: dict[Stage, str]) -> str:
-    """The stages in the public dataset's format."""
-    return SEPARATOR.join(f"{stage.open} {text} {stage.close}" for stage, text in stages.items())
 
 
 def pose(split: str, *, seed: int, index: int) -> Posed:
