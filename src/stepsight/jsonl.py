@@ -44,7 +44,7 @@ def write_jsonl(path: Path, records: Iterable[BaseModel]) -> int:
 
 
 def append_jsonl(path: Path, records: Iterable[BaseModel]) -> int:
-    """Add `records` at the end of `path` and return how many there were; each is on disk before the next is asked for.
+    """Add `records` at the end of `path` and return how many there were; each is written before the next is asked for.
 
     A last line that an interrupted run left without its line break is closed first, so that only that line is lost.
     """
