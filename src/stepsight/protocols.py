@@ -136,13 +136,18 @@ Watch = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot)."""
+    """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot).
+
+    `width` candidates are drawn at a time; each may have `max_tokens`. With `greedy_first` slot 0 is decoded at
+    temperature 0 and only the others are sampled (ours; the paper samples all). `watch` may be called from any thread.
+    """
 
     width: int = 4
     temperature: float = 0.6
     top_p: float = 0.9
     max_tokens: int = 1024
     seed: int = 0
+    greedy_first: bool = False
     watch: Watch | None = field(default=None, compare=False)
 
 

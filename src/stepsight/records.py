@@ -18,9 +18,12 @@ from stepsight.stages import Stage
 
 
 class Record(BaseModel):
-    """A frozen value; an unknown key is an error."""
+    """A frozen value; an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Infinities and NaN (a log-probability can be one) are written as JSON strings and read back as the same number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Finish(StrEnum):

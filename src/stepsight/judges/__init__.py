@@ -1,0 +1,13 @@
+"""Judges say which candidates are better; an engine, where they need one, arrives as an argument."""
+
+from stepsight.judges.likelihood import LikelihoodJudge
+from stepsight.judges.pairwise import SelfJudge
+from stepsight.judges.vote import VoteJudge
+
+JUDGES: dict[str, type[SelfJudge] | type[LikelihoodJudge] | type[VoteJudge]] = {
+    "self": SelfJudge,
+    "likelihood": LikelihoodJudge,
+    "vote": VoteJudge,
+}
+
+__all__ = ["JUDGES", "LikelihoodJudge", "SelfJudge", "VoteJudge"]

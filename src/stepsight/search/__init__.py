@@ -1,0 +1,29 @@
+"""Strategies: short async functions of question, engine, judge and settings that return a trace."""
+
+from difflib import get_close_matches
+
+from stepsight.errors import InputError
+from stepsight.protocols import Strategy
+from stepsight.search.best_of_n import best_of_n
+from stepsight.search.greedy import greedy
+from stepsight.search.stage_beam import stage_beam
+
+STRATEGIES: dict[str, Strategy] = {"greedy": greedy, "best-of-n": best_of_n, "stage-beam": stage_beam}
+
+
+def strategy(name: str) -> Strategy:
+    """The strategy called `name`.
+
+    Raises:
+        InputError: there is none; the hint names those there are, and the nearest.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    near = get_close_matches(name.lower().replace("_", "-"), STRATEGIES, n=1)
+    known = ", ".join(STRATEGIES)
+    raise InputError(
+        f"there is no strategy {name!r}", hint=f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
+    )
+
+
+__all__ = ["STRATEGIES", "best_of_n", "greedy", "stage_beam", "strategy"]

@@ -1,0 +1,64 @@
+# One word per chore. Every target installs what it needs into .venv first, and only when that has changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CHECKED := src tests $(wildcard benchmarks examples)
+TYPED := src tests $(wildcard benchmarks/*.py examples/*.py)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv demo test lint types format bench pico wheel clean
+
+help:  ## show these words
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+
+# Two stamps: the demo needs the [local] extra only; everything else needs all of them.
+$(VENV)/.installed-local: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "stepsight needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[local]'
+	@touch $@
+
+$(VENV)/.installed-all: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "stepsight needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[local,train,dev]'
+	@touch $(VENV)/.installed-local $@
+
+venv: $(VENV)/.installed-all  ## make .venv with every extra
+
+demo: $(VENV)/.installed-local  ## answer a bundled question with the shipped model
+	$(BIN)/stepsight ask
+
+test: venv  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: venv  ## check style and formatting
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: venv  ## check types
+	$(BIN)/python -m mypy $(TYPED)
+
+format: venv  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+bench: venv  ## measure speed, as ratios within one run
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+
+# The steps resume where they stopped, so the same word continues an interrupted run.
+pico: venv  ## train the shipped model from its recipes
+	$(BIN)/stepsight train recipes/pico/1-align.yaml
+	$(BIN)/stepsight train recipes/pico/2-text.yaml
+	$(BIN)/stepsight train recipes/pico/3-staged.yaml
+
+wheel: venv  ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:  ## remove .venv, builds and caches (keeps runs/)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""What is asked of the model that answers: the picture and the plain question.
+
+Nothing here mentions stages or tags; the trained model writes them unasked (LLaVA-CoT, arXiv 2411.10440, section 3.1).
+"""
+
+from __future__ import annotations
+
+from string import ascii_uppercase
+
+from stepsight.errors import InputError
+from stepsight.protocols import Turn
+from stepsight.records import Question
+
+
+def choice_letters(question: Question) -> tuple[str, ...]:
+    """The letters of the question's choices, in order: A, B, C, ...
+
+    Raises:
+        InputError: there are more choices than letters.
+    """
+    count = len(question.choices)
+    if count > len(ascii_uppercase):
+        raise InputError(
+            f"question {question.id} has {count} choices, and only {len(ascii_uppercase)} letters exist",
+            hint="ask it without choices",
+        )
+    return tuple(ascii_uppercase[:count])
+
+
+def question_text(question: Question) -> str:
+    """The question as the model sees it: its text, then one line `A. ...` for each choice."""
+    choices = (f"{letter}. {choice}" for letter, choice in zip(choice_letters(question), question.choices, strict=True))
+    return "\n".join((question.text, *choices))
+
+
+def answer_turns(question: Question) -> tuple[Turn, ...]:
+    """The conversation whose next assistant turn is the staged answer: one user turn, pictures first."""
+    return (Turn(role="user", text=question_text(question), images=question.images),)

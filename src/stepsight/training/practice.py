@@ -1,0 +1,54 @@
+"""Lessons of the world as a dataset: every index has its lesson for ever, so a run resumes where it stopped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from stepsight.prompts.judge import judge_prompts
+from stepsight.training.encoding import Encoded, encode_exchange
+from stepsight.training.recipe import WorldLessons
+from stepsight.world.lessons import draw_lesson
+
+WINDOW = 8
+"""Batches that are drawn together and sorted by length, so that little is spent on padding."""
+
+
+class Practice(Dataset[Encoded]):
+    """`len` lessons, to be read in order: batches hold lessons of like length, and come in random order."""
+
+    def __init__(self, lessons: WorldLessons, processor: Any, *, batch: int, length: int) -> None:
+        self.lessons, self.processor, self.batch, self.length = lessons, processor, batch, length
+        self.prompts = judge_prompts(lessons.judge_prompts)
+        self._window: tuple[int, Sequence[Encoded]] = (-1, ())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Encoded:
+        size = self.batch * WINDOW
+        number, place = divmod(index, size)
+        if self._window[0] != number:
+            self._window = (number, self._draw_window(number, size))
+        return self._window[1][place]
+
+    def _draw_window(self, number: int, size: int) -> list[Encoded]:
+        rng = random.Random(f"practice:{self.lessons.seed}:{number}")
+        kinds = rng.choices(list(self.lessons.mixture), list(self.lessons.mixture.values()), k=size)
+        rows = []
+        for place, kind in enumerate(kinds):
+            lesson = draw_lesson(
+                kind,
+                seed=self.lessons.seed,
+                index=number * size + place,
+                prompts=self.prompts,
+                verdict_weight=self.lessons.verdict_weight,
+            )
+            rows.append(encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans))
+        rows.sort(key=lambda row: len(row.ids))
+        batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
+        rng.shuffle(batches)
+        return [row for batch in batches for row in batch]

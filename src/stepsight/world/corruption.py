@@ -1,0 +1,140 @@
+"""Stages made wrong on purpose, in the ways in which a model goes wrong; the other half of a judge's training pairs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stepsight.world.programs import Group, Program, Seen, Step, Walk, attributes_of, count_up, follow
+from stepsight.world.scene import CELLS, COLUMNS, VALUES, Attribute
+
+ATTRIBUTE_WEIGHTS: dict[Attribute, float] = {"size": 0.8, "color": 1.0, "material": 1.4, "shape": 1.2}
+
+
+def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> tuple[Seen, ...]:
+    """A list of objects with `errors` faults: a wrong attribute, a wrong cell, an object left out or invented."""
+    wrong = list(things)
+    touched: set[int] = set()
+    for _ in range(errors):
+        free = [index for index in range(len(wrong)) if index not in touched]
+        if not free:
+            break
+        index = rng.choice(free)
+        kind = rng.choices(("attribute", "cell", "drop", "invent"), (0.62, 0.14, 0.16, 0.08))[0]
+        if kind == "drop" and len(wrong) > 1:
+            del wrong[index]
+            touched = {other - (other > index) for other in touched}
+        elif kind == "invent":
+            wrong.append(_invent(rng, wrong))
+            touched.add(len(wrong) - 1)
+        elif kind == "cell":
+            cell = _near(rng, wrong[index].cell, {thing.cell for thing in wrong})
+            wrong[index] = replace(wrong[index], cell=cell)
+            touched.add(index)
+        else:
+            attribute = rng.choices(list(ATTRIBUTE_WEIGHTS), list(ATTRIBUTE_WEIGHTS.values()))[0]
+            wrong[index] = replace(wrong[index], **{attribute: _other(rng, attribute, getattr(wrong[index], attribute))})
+            touched.add(index)
+    return tuple(sorted(wrong, key=lambda thing: CELLS.index(thing.cell)))
+
+
+def _other(rng: random.Random, attribute: Attribute, value: str) -> str:
+    return rng.choice([other for other in VALUES[attribute] if other != value])
+
+
+def _near(rng: random.Random, cell: str, taken: set[str]) -> str:
+    column, row = COLUMNS.index(cell[0]), int(cell[1])
+    around = [
+        f"{COLUMNS[column + right]}{row + down}"
+        for right in (-1, 0, 1)
+        for down in (-1, 0, 1)
+        if 0 <= column + right < len(COLUMNS) and 1 <= row + down <= len(COLUMNS)
+    ]
+    free = [other for other in around if other not in taken]
+    return rng.choice(free or [other for other in CELLS if other not in taken])
+
+
+def _invent(rng: random.Random, things: Sequence[Seen]) -> Seen:
+    """An object that is not there: a copy of another one, half of the time altered, in a cell nearby."""
+    model = rng.choice(list(things))
+    cell = _near(rng, model.cell, {thing.cell for thing in things})
+    if rng.random() < 0.5:
+        model = replace(model, color=rng.choice(VALUES["color"]))
+    return replace(model, cell=cell)
+
+
+def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequence[Seen]) -> Walk:
+    """A way to a wrong end, or to the right one by a wrong step: a verdict, a count, an object or the sum is off."""
+    kinds = ["verdict", "verdict", "verdict", "copy", "skip"]
+    if way.steps and way.steps[0].tally:
+        kinds += ["tally", "tally", "sum"]
+    kind = rng.choice(kinds)
+    steps = list(way.steps)
+    index = rng.randrange(len(steps))
+    if kind == "sum":
+        return replace(way, answer=_wrong_answer(rng, program, way.answer))
+    if kind == "skip" and len(steps) > 1:
+        del steps[index]
+        return follow(program, count_up(program, steps), way.reference)
+    if kind == "copy":
+        attribute = rng.choice(list(VALUES))
+        thing = steps[index].thing
+        altered = replace(thing, **{attribute: _other(rng, attribute, getattr(thing, attribute))})
+        steps[index] = replace(steps[index], thing=altered)
+        return replace(way, steps=tuple(steps))
+    if kind == "tally" and steps[index].tally:
+        off = rng.choice((-1, 1)) if min(steps[index].tally) > 0 else 1
+        which = rng.randrange(len(steps[index].tally))
+        for later in range(index, len(steps)):
+            tally = list(steps[later].tally)
+            tally[which] = max(0, tally[which] + off)
+            steps[later] = replace(steps[later], tally=tuple(tally))
+        return follow(program, steps, way.reference)
+    which = rng.randrange(len(steps[index].verdicts))
+    verdicts = list(steps[index].verdicts)
+    verdicts[which] = not verdicts[which]
+    steps[index] = replace(steps[index], verdicts=tuple(verdicts))
+    if program.family in ("exist", "attribute"):
+        if verdicts[0]:
+            del steps[index + 1 :]
+        else:
+            steps += [Step(thing, (False,), ()) for thing in things[len(steps) :]]
+    return follow(program, count_up(program, steps), way.reference)
+
+
+def _wrong_answer(rng: random.Random, program: Program, answer: str) -> str:
+    if answer in ("yes", "no"):
+        return "no" if answer == "yes" else "yes"
+    if program.attribute is not None:
+        return _other(rng, program.attribute, answer)
+    return str(rng.choice([number for number in range(max(0, int(answer) - 2), int(answer) + 3) if str(number) != answer]))
+
+
+def corrupt_answer(rng: random.Random, program: Program, answer: str, choices: Sequence[str]) -> str:
+    """Another answer of the same kind: a letter for a multiple choice, else a near number, a value, yes or no."""
+    if choices:
+        return rng.choice([letter for letter in "ABCDEFGH"[: len(choices)] if letter != answer])
+    return _wrong_answer(rng, program, answer)
+
+
+def corrupt_program(rng: random.Random, program: Program) -> Program:
+    """A program that misreads the question: another attribute value, a lost attribute, another relation or number."""
+    if program.relation is not None and rng.random() < 0.3:
+        flipped = {"left of": "right of", "right of": "left of", "behind": "in front of", "in front of": "behind"}
+        return replace(program, relation=flipped[program.relation])
+    if program.amount and rng.random() < 0.3:
+        return replace(program, amount=program.amount % 4 + 1)
+    index = rng.randrange(len(program.groups))
+    groups = list(program.groups)
+    groups[index] = _alter(rng, groups[index])
+    return replace(program, groups=tuple(groups))
+
+
+def _alter(rng: random.Random, group: Group) -> Group:
+    told = attributes_of(group)
+    attribute = rng.choice(told or tuple(VALUES))
+    value = getattr(group, attribute)
+    if value is not None and len(told) > 1 and rng.random() < 0.3:
+        return replace(group, **{attribute: None})
+    return replace(group, **{attribute: rng.choice([other for other in VALUES[attribute] if other != value])})

@@ -1,0 +1,173 @@
+"""What pico learns from the world: staged answers, and verdicts on pairs and single reasonings.
+
+Every lesson is one exchange in exactly the prompts that the engine and the self-judge send later. Judging lessons set a
+true stage against one that `corruption` made wrong, or a less wrong one against a more wrong one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from stepsight.prompts.answer import question_text
+from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
+from stepsight.records import Question
+from stepsight.stages import SEPARATOR, Stage, render, render_stage
+from stepsight.world.corruption import corrupt_answer, corrupt_program, corrupt_things, corrupt_walk
+from stepsight.world.drawing import draw_picture
+from stepsight.world.programs import Unanswerable, walk
+from stepsight.world.split import Posed, pose
+from stepsight.world.teacher import write_caption, write_reasoning, write_summary
+
+LessonKind = Literal["answer", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
+"""`answer`: four stages about a picture. `read`: the same without a picture, the caption given. Then pairs of one stage
+each, pairs of whole answers, and the correctness screen."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of assistant text and the weight of its loss; 0 means it is given, not learned."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One exchange: what the user sends, with or without a picture, and what the assistant says."""
+
+    user: str
+    picture: Image.Image | None
+    spans: tuple[Span, ...]
+
+
+def draw_lesson(
+    kind: LessonKind, *, seed: int, index: int, prompts: JudgePrompts, split: str = "train", verdict_weight: float = 8.0
+) -> Lesson:
+    """Lesson number `index` of a kind under a seed; the same for ever.
+
+    Args:
+        kind: what is taught.
+        seed: run seed.
+        index: which lesson.
+        prompts: the judge's prompt set that the model will be asked with.
+        split: where scenes come from.
+        verdict_weight: weight of a verdict's single token against 1 for a token of an answer.
+    """
+    posed = pose(split, seed=seed, index=index)
+    rng = random.Random(f"lesson:{kind}:{seed}:{index}")
+    question = posed.question()
+    if kind == "answer":
+        return Lesson(question_text(question), draw_picture(posed.scene), (Span(render(posed.stages)),))
+    if kind == "read":
+        return _read(rng, posed, question)
+    if kind == "screen":
+        return _screen(rng, posed, question, prompts, verdict_weight)
+    stage = None if kind == "whole" else Stage(kind.upper())
+    better, worse, hints = _pair(rng, posed, kind, prompts)
+    first = rng.random() < 0.5
+    texts = (better, worse) if first else (worse, better)
+    (turn,) = pair_turns(prompts, question, stage, hints, *texts)
+    label = prompts.options[0] if first else prompts.options[1]
+    return Lesson(turn.text, draw_picture(posed.scene), (Span(label, verdict_weight),))
+
+
+def _read(rng: random.Random, posed: Posed, question: Question) -> Lesson:
+    """Half of the captions are wrong, so that REASONING is learned to follow the caption and not the picture."""
+    stages = dict(posed.stages)
+    if rng.random() < 0.5:
+        things = corrupt_things(rng, posed.things, rng.choice((1, 2)))
+        try:
+            way = walk(posed.asked.program, things)
+        except Unanswerable:
+            pass
+        else:
+            letter = _letter(posed, way.answer)
+            if letter or not posed.asked.choices:
+                stages[Stage.CAPTION] = write_caption(rng, things)
+                stages[Stage.REASONING] = write_reasoning(posed.asked.program, way, letter)
+                stages[Stage.CONCLUSION] = letter or way.answer
+    spans = []
+    for number, (stage, text) in enumerate(stages.items()):
+        weight = 0.0 if stage is Stage.CAPTION else 1.0
+        spans.append(Span((SEPARATOR if number else "") + render_stage(stage, text), weight))
+    return Lesson(question_text(question), None, tuple(spans))
+
+
+def _letter(posed: Posed, answer: str) -> str:
+    choices = posed.asked.choices
+    return "ABCDEFGH"[choices.index(answer)] if answer in choices else ""
+
+
+def _wrong_reasoning(rng: random.Random, posed: Posed) -> tuple[str, str]:
+    """A wrong REASONING over the true caption, and the conclusion it leads to."""
+    program = posed.asked.program
+    while True:
+        way = corrupt_walk(rng, program, walk(program, posed.things), posed.things)
+        letter = _letter(posed, way.answer)
+        if posed.asked.choices and not letter:
+            letter = corrupt_answer(rng, program, posed.asked.answer, posed.asked.choices)
+        text = write_reasoning(program, way, letter)
+        if text != posed.stages[Stage.REASONING]:
+            return text, letter or way.answer
+
+
+def _screen(rng: random.Random, posed: Posed, question: Question, prompts: JudgePrompts, weight: float) -> Lesson:
+    right = rng.random() < 0.5
+    reasoning = posed.stages[Stage.REASONING] if right else _wrong_reasoning(rng, posed)[0]
+    (turn,) = screen_turns(prompts, question, posed.stages[Stage.CAPTION], reasoning)
+    label = prompts.screen_options[0] if right else prompts.screen_options[1]
+    return Lesson(turn.text, None, (Span(label, weight),))
+
+
+def _pair(
+    rng: random.Random, posed: Posed, kind: LessonKind, prompts: JudgePrompts
+) -> tuple[str, str, dict[Stage, str]]:
+    """The better text, the worse one, and the stages chosen before."""
+    stages, program = posed.stages, posed.asked.program
+    if kind == "summary":
+        return stages[Stage.SUMMARY], write_summary(rng, corrupt_program(rng, program)), {}
+    if kind == "caption":
+        errors, more = rng.choices(((0, 1), (0, 2), (1, 2)), (0.65, 0.15, 0.2))[0]
+        better = corrupt_things(rng, posed.things, errors)
+        worse = corrupt_things(rng, posed.things if errors == 0 else better, more - errors)
+        hints = {Stage.SUMMARY: stages[Stage.SUMMARY]}
+        if set(worse) == set(better):
+            worse = corrupt_things(rng, posed.things, 2)
+        if errors and set(worse) == set(posed.things):
+            better, worse = worse, better
+        return write_caption(rng, better), write_caption(rng, worse), hints
+    hints = {Stage.SUMMARY: stages[Stage.SUMMARY], Stage.CAPTION: stages[Stage.CAPTION]}
+    if kind == "reasoning":
+        return stages[Stage.REASONING], _wrong_reasoning(rng, posed)[0], hints
+    if kind == "conclusion":
+        hints[Stage.REASONING] = stages[Stage.REASONING]
+        asked = posed.asked
+        return stages[Stage.CONCLUSION], corrupt_answer(rng, program, asked.answer, asked.choices), hints
+    wrong = dict(stages)
+    if rng.random() < 0.5:
+        wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_reasoning(rng, posed)
+    else:
+        wrong[Stage.CAPTION], wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_sight(rng, posed)
+    return whole_text(prompts, render(stages)), whole_text(prompts, render(wrong)), {}
+
+
+def _wrong_sight(rng: random.Random, posed: Posed) -> tuple[str, str, str]:
+    """CAPTION with a fault, and the REASONING and CONCLUSION that follow from it."""
+    program = posed.asked.program
+    for _ in range(20):
+        things = corrupt_things(rng, posed.things, rng.choice((1, 1, 2)))
+        try:
+            way = walk(program, things)
+        except Unanswerable:
+            continue
+        letter = _letter(posed, way.answer)
+        if letter or not posed.asked.choices:
+            return write_caption(rng, things), write_reasoning(program, way, letter), letter or way.answer
+    reasoning, conclusion = _wrong_reasoning(rng, posed)
+    things = corrupt_things(rng, posed.things, 1)
+    return write_caption(rng, things), reasoning, conclusion

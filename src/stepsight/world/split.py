@@ -1,0 +1,195 @@
+"""Splits of the world: questions with pictures, by split name, seed and index.
+
+Which split a scene belongs to is decided by a hash of its layout, so no scene of one split can appear in another,
+whatever the seeds. `hard` has more objects, which hide one another, and longer ways to the answer; training never
+draws from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from stepsight.errors import InputError, RecordError
+from stepsight.records import Question
+from stepsight.stages import Stage, render
+from stepsight.world.drawing import MARK, draw_picture
+from stepsight.world.programs import Family, Seen, seen, walk
+from stepsight.world.questions import Asked, ask_about
+from stepsight.world.scene import Scene, SceneRange, draw_scene
+from stepsight.world.teacher import teach
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a split draws: scenes, families of questions, and the share of the hash space that is its own."""
+
+    scenes: SceneRange
+    weights: dict[Family, float]
+    shares: range
+    specific: float = 0.0
+
+
+STANDARD: dict[Family, float] = {
+    "count": 1.0,
+    "exist": 1.0,
+    "compare": 1.0,
+    "attribute": 1.0,
+    "spatial": 1.0,
+    "subtract-one": 1.0,
+    "subtract-two": 1.5,
+    "add": 0.8,
+}
+LONG: dict[Family, float] = {
+    "count": 1.0,
+    "compare": 1.5,
+    "spatial": 1.5,
+    "subtract-one": 1.0,
+    "subtract-two": 2.5,
+    "add": 1.0,
+}
+
+SPLITS: dict[str, Split] = {
+    "train": Split(SceneRange(3, 7, 0.85), STANDARD, range(0, 80)),
+    "test": Split(SceneRange(3, 7, 0.85), STANDARD, range(80, 90)),
+    "hard": Split(SceneRange(8, 10, 0.6), LONG, range(90, 100), specific=0.6),
+}
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A question about a scene before it is drawn: all that is true of it."""
+
+    id: str
+    split: str
+    scene: Scene
+    things: tuple[Seen, ...]
+    asked: Asked
+    stages: dict[Stage, str]
+
+    def question(self, images: tuple[Path, ...] = ()) -> Question:
+        """The record that goes into `questions.jsonl`."""
+        program = self.asked.program
+        return Question(
+            id=self.id,
+            text=self.asked.text,
+            images=images,
+            choices=self.asked.choices,
+            answer=self.asked.answer,
+            source="tabletop",
+            meta={
+                "split": self.split,
+                "family": program.family,
+                "program": program.to_dict(),
+                "scene": self.scene.to_dict(),
+                "staged_answer": render(self.stages),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A posed question as a record, with its picture (RGB, 224 x 224)."""
+
+    question: Question
+    picture: Image.Image
+
+
+def pose(split: str, *, seed: int, index: int) -> Posed:
+    """The question number `index` of a split under a seed; the same for ever.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    if split not in SPLITS:
+        raise InputError(f"there is no split {split!r}", hint=f"choose one of {', '.join(SPLITS)}")
+    rules = SPLITS[split]
+    rng = random.Random(f"tabletop:{split}:{seed}:{index}")
+    while True:
+        scene = draw_scene(rng, rules.scenes)
+        if share_of(scene) in rules.shares:
+            break
+    things = seen(scene)
+    asked = ask_about(rng, things, rules.weights, specific=rules.specific)
+    letter = asked.answer if asked.choices else ""
+    stages = teach(rng, asked.program, things, walk(asked.program, things), letter)
+    return Posed(f"tabletop-{split}-{seed}-{index}", split, scene, things, asked, stages)
+
+
+def share_of(scene: Scene) -> int:
+    """0 to 99, from what stands in which cell and nothing else."""
+    layout = ";".join(thing.words for thing in seen(scene))
+    return int.from_bytes(hashlib.sha256(layout.encode()).digest()[:4], "big") % 100
+
+
+def draw_split(split: str, *, seed: int, count: int) -> Iterator[Drawn]:
+    """Draw the first `count` questions of a split under a seed."""
+    for index in range(count):
+        posed = pose(split, seed=seed, index=index)
+        yield Drawn(posed.question(), draw_picture(posed.scene))
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG that says it was drawn by the world; by way of a temporary name."""
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text(*MARK)
+    temporary = path.with_name(f".{path.name}.part")
+    picture.save(temporary, format="PNG", pnginfo=mark)
+    os.replace(temporary, path)
+
+
+def save_split(
+    split: str, *, seed: int, count: int, out: Path, progress: Callable[[int], None] = lambda done: None
+) -> Path:
+    """Write pictures and `questions.jsonl` under `out`; pictures that are there already are kept.
+
+    Args:
+        split: `train`, `test` or `hard`.
+        seed: run seed.
+        count: how many questions.
+        out: folder, made if absent.
+        progress: called with the number of questions done.
+
+    Returns:
+        The path of `questions.jsonl`, in which images are named relative to it.
+    """
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index in range(count):
+        posed = pose(split, seed=seed, index=index)
+        image = Path("images") / f"{posed.id}.png"
+        if not (out / image).exists():
+            save_picture(draw_picture(posed.scene), out / image)
+        rows.append(posed.question((image,)).model_dump_json())
+        progress(index + 1)
+    path = out / "questions.jsonl"
+    temporary = path.with_name(".questions.jsonl.part")
+    temporary.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def load_questions(path: Path) -> list[Question]:
+    """Read `questions.jsonl`; image paths are resolved against its folder.
+
+    Raises:
+        InputError: no such file.
+        RecordError: a malformed row, by file and line.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", hint="make one with `stepsight draw`")
+    questions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            question = Question.model_validate(json.loads(line))
+        except ValueError as error:
+            raise RecordError(f"{path}:{number}: {error}", hint="mend or remove the row") from error
+        questions.append(question.model_copy(update={"images": tuple(path.parent / name for name in question.images)}))
+    return questions

@@ -1,0 +1,90 @@
+"""The world's teacher: writes the four stages of a true answer, and of one from any list of objects.
+
+The wording varies; what is said is exact. REASONING takes one object after another, in the caption's order, says yes or
+no to each condition and keeps count.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from stepsight.stages import Stage
+from stepsight.world.programs import Program, Seen, Walk
+
+OPENERS = ("The picture shows", "I see", "There are", "On the table:")
+PLANS = ("I will", "The task is to", "To answer,", "Let me")
+
+
+def teach(rng: random.Random, program: Program, things: Sequence[Seen], way: Walk, letter: str) -> dict[Stage, str]:
+    """The four stages of the answer to `program` by way of `way`; `letter` is empty for a free answer."""
+    return {
+        Stage.SUMMARY: write_summary(rng, program),
+        Stage.CAPTION: write_caption(rng, things),
+        Stage.REASONING: write_reasoning(program, way, letter),
+        Stage.CONCLUSION: letter or way.answer,
+    }
+
+
+def write_summary(rng: random.Random, program: Program) -> str:
+    """What will be done, with every group by its canonical name."""
+    first, last = program.groups[0], program.groups[-1]
+    plan = {
+        "count": f"count the {first.many}",
+        "exist": f"look for a {first.one}",
+        "compare": f"count the {first.many} and the {last.many} and see if the first is {program.comparison} the second",
+        "attribute": f"find the {first.one} and read its {program.attribute}",
+        "spatial": f"find the {last.one} and count the {first.many} {program.relation} it",
+        "subtract-one": f"take away the {first.many} and count what is left",
+        "subtract-two": f"take away the {first.many} and the {last.many} and count what is left",
+        "add": f"count the {first.many} and add {program.amount}",
+    }[program.family]
+    return f"{rng.choice(PLANS)} {plan}."
+
+
+def write_caption(rng: random.Random, things: Sequence[Seen]) -> str:
+    """All objects in reading order, each after the grid cell in which it stands."""
+    return f"{rng.choice(OPENERS)} {', '.join(thing.words for thing in things)}."
+
+
+def write_reasoning(program: Program, way: Walk, letter: str) -> str:
+    """One sentence to begin, one per object, one or two to end."""
+    sentences = [_beginning(program, way)]
+    for step in way.steps:
+        verdicts = ", ".join("yes" if verdict else "no" for verdict in step.verdicts)
+        tally = " and ".join(str(number) for number in step.tally)
+        sentences.append(f"{step.thing.words}: {verdicts}{', ' + tally if tally else ''}.")
+    sentences.append(_ending(program, way))
+    if letter:
+        sentences.append(f"That is option {letter}.")
+    return " ".join(sentences)
+
+
+def _beginning(program: Program, way: Walk) -> str:
+    first, last = program.groups[0], program.groups[-1]
+    if program.family == "spatial":
+        assert way.reference is not None
+        return f"The {last.one} is at {way.reference.cell}. Look {program.relation} {way.reference.cell} for {first.many}:"
+    if program.family == "compare":
+        return f"Count {first.many} and {last.many}:"
+    if program.family == "subtract-one":
+        return f"Take away {first.many}:"
+    if program.family == "subtract-two":
+        return f"Take away {first.many} and {last.many}:"
+    return f"Look for {first.many}:"
+
+
+def _ending(program: Program, way: Walk) -> str:
+    if program.family == "exist":
+        return f"So {way.answer}."
+    if program.family == "attribute":
+        return f"Its {program.attribute} is {way.answer}."
+    if program.family == "compare":
+        first, second = way.numbers
+        negation = "" if way.answer == "yes" else "not "
+        return f"{first} is {negation}{program.comparison} {second}, so {way.answer}."
+    if program.family in ("subtract-one", "subtract-two"):
+        return f"That leaves {way.answer}."
+    if program.family == "add":
+        return f"That makes {way.numbers[0]}. {way.numbers[0]} plus {program.amount} is {way.answer}."
+    return f"That makes {way.answer}."
