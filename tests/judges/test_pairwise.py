@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles import DreamEngine, Scorer, by_quality, log_odds, quality, shown
 
 from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import SelfJudge
@@ -15,7 +16,6 @@ from stepsight.prompts import judge_prompts
 from stepsight.protocols import Capabilities, ScoreRequest
 from stepsight.records import Candidate, Finish, Piece, Question
 from stepsight.stages import STAGES, Stage, render, render_stage
-from tests.doubles import DreamEngine, Scorer, by_quality, log_odds, quality, shown
 
 QUESTION = Question(id="q", text="How many?", images=(Path("a.png"),))
 SHORT = judge_prompts("short-1")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles import DreamEngine
 
 from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import JUDGES, LikelihoodJudge, SelfJudge
@@ -17,7 +18,6 @@ from stepsight.records import Candidate, Question, Trace, Verdict
 from stepsight.search import STRATEGIES, best_of_n, greedy, stage_beam, strategy
 from stepsight.seeds import derive_seed
 from stepsight.stages import STAGES, Stage, conclusion, parse
-from tests.doubles import DreamEngine
 
 QUESTION = Question(id="q", text="How many?", images=(Path("a.png"),))
 NAMES = st.sampled_from(sorted(STRATEGIES))
