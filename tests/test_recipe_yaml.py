@@ -72,10 +72,15 @@ def test_repeated_keys_are_all_found_with_the_line_of_the_second() -> None:
     assert document.repeated == ((("b", "c"), 5), (("list", 0, "x"), 8), (("a",), 9))
 
 
+def test_what_a_repeated_key_holds_is_not_repeated_itself() -> None:
+    assert parse_yaml("a: {x: 1}\na: {x: 2}\n").repeated == ((("a",), 2),)
+
+
 def test_merge_keys_may_be_overridden() -> None:
     document = parse_yaml("base: &base {x: 1, y: 2}\nmine:\n  <<: *base\n  y: 3\n")
     assert document.value["mine"] == {"x": 1, "y": 3}
     assert document.repeated == ()
+    assert parse_yaml("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n").repeated == ((("b", "<<"), 4),)
 
 
 def test_lines_of_keys_and_items() -> None:

@@ -61,13 +61,11 @@ def parse_yaml(text: str, *, top: Literal["mapping", "anything"] = "mapping") ->
         value = {} if value is None else value
         if not isinstance(value, dict):
             raise YamlError("the top level must be keys and values, such as `name: first-try`", 1)
-    lines: dict[Key, int] = {}
-    repeated = []
-    for key, line in keys:
-        if key in lines:
-            repeated.append((key, line))
-        lines[key] = line
-    return Document(value=value, lines=lines, repeated=tuple(repeated))
+    return Document(
+        value=value,
+        lines={key: line for key, line, _ in keys},
+        repeated=tuple((key, line) for key, line, again in keys if again),
+    )
 
 
 def dump_yaml(value: Any) -> str:
@@ -76,19 +74,22 @@ def dump_yaml(value: Any) -> str:
     return written
 
 
-def _keys(node: yaml.Node, path: Key, above: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[Key, int]]:
+def _keys(node: yaml.Node, path: Key, above: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[Key, int, bool]]:
+    """Yield the place and line of each key and list item, and whether its own mapping has that key already."""
     if node in above:
         raise YamlError("an alias stands inside what it names", node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key, yaml.ScalarNode):
                 inner: Key = (*path, key.value)
-                yield inner, key.start_mark.line + 1
+                yield inner, key.start_mark.line + 1, key.value in seen
+                seen.add(key.value)
                 yield from _keys(value, inner, (*above, node))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             inner = (*path, index)
-            yield inner, value.start_mark.line + 1
+            yield inner, value.start_mark.line + 1, False
             yield from _keys(value, inner, (*above, node))
 
 

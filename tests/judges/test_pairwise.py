@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.doubles import DreamEngine, Scorer, by_quality, log_odds, quality, shown
 
 from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import SelfJudge
@@ -15,7 +16,6 @@ from stepsight.prompts import judge_prompts
 from stepsight.protocols import Capabilities, ScoreRequest
 from stepsight.records import Candidate, Finish, Piece, Question
 from stepsight.stages import STAGES, Stage, render, render_stage
-from tests.doubles import DreamEngine, Scorer, by_quality, log_odds, quality, shown
 
 QUESTION = Question(id="q", text="How many?", images=(Path("a.png"),))
 SHORT = judge_prompts("short-1")
@@ -49,9 +49,12 @@ async def test_orders_by_what_the_model_prefers(numbers: list[int]) -> None:
         assert [numbers[id] for id in verdict.order] == sorted(numbers, reverse=True)
 
 
-@given(data=st.data(), numbers=NUMBERS)
-async def test_the_order_in_which_candidates_come_changes_nothing(data: st.DataObject, numbers: list[int]) -> None:
+@given(data=st.data(), numbers=st.lists(st.integers(0, 9), min_size=1, max_size=8), broken=st.integers(0, 3))
+async def test_the_order_in_which_candidates_come_changes_nothing(
+    data: st.DataObject, numbers: list[int], broken: int
+) -> None:
     candidates = [written(id, number) for id, number in enumerate(numbers)]
+    candidates += [candidate(len(numbers) + extra, f"no tags q{extra}") for extra in range(broken)]
     mixed = data.draw(st.permutations(candidates))
     one = await judge().judge(QUESTION, Stage.CAPTION, (), candidates)
     assert await judge().judge(QUESTION, Stage.CAPTION, (), mixed) == one

@@ -63,7 +63,9 @@ def test_a_published_version_never_changes(version: str, digest: str) -> None:
 
 
 @given(first=st.text(), second=st.text(), stage=st.sampled_from(UNITS), version=st.sampled_from(["short-1", "paper-1"]))
-def test_a_pair_prompt_begins_like_the_answer_prompt(first: str, second: str, stage: Stage | None, version: str) -> None:
+def test_a_pair_prompt_begins_like_the_answer_prompt(
+    first: str, second: str, stage: Stage | None, version: str
+) -> None:
     (turn,) = pair_turns(judge_prompts(version), QUESTION, stage, HINTS, first, second)
     (asked,) = answer_turns(QUESTION)
     assert turn.role == asked.role
