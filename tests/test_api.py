@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.scripts import ANSWER, scripted_model
 
 import stepsight
 from stepsight import Event, InputError, ModelError, PictureError, SearchSettings, Trace, aask, ask, derive_seed
@@ -17,7 +18,6 @@ from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import CapabilityError, StepsightError
 from stepsight.protocols import OnText, SampleRequest, SampleResult
 from stepsight.stages import STAGES, Stage
-from tests.scripts import ANSWER, scripted_model
 
 
 @pytest.fixture
@@ -89,7 +89,9 @@ def test_seeds_depend_on_what_is_asked_and_on_the_seed(picture: Path) -> None:
 def test_a_picture_object_of_any_mode_is_taken_as_it_looks() -> None:
     clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "HSV"):
-        question, _ = question_about(clear.convert("RGB").convert(mode) if mode == "HSV" else clear.convert(mode), "What?")
+        question, _ = question_about(
+            clear.convert("RGB").convert(mode) if mode == "HSV" else clear.convert(mode), "What?"
+        )
         assert question.images[0].is_file()
     seen, _ = question_about(clear, "What?")
     white, _ = question_about(Image.new("RGB", (32, 32), "white"), "What?")
@@ -188,7 +190,12 @@ def test_what_cannot_work_is_refused_before_the_model_is_asked(
 
 def test_a_judge_is_not_needed_where_nothing_is_chosen(picture: Path) -> None:
     blind = stepsight.protocols.Capabilities(prefix=True, logprobs=False, images=True, seeds=True)
-    texts = ["<SUMMARY> a </SUMMARY>", "<CAPTION> b </CAPTION>", "<REASONING> c </REASONING>", "<CONCLUSION> d </CONCLUSION>"]
+    texts = [
+        "<SUMMARY> a </SUMMARY>",
+        "<CAPTION> b </CAPTION>",
+        "<REASONING> c </REASONING>",
+        "<CONCLUSION> d </CONCLUSION>",
+    ]
     for search in ("greedy", "stage-beam"):
         samples = ["\n\n".join(texts)] if search == "greedy" else texts
         model = LoadedModel(ScriptedEngine(samples, capabilities=blind), ModelCard())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.scripts import ANSWER, scripted_model
 
 from stepsight import Trace, ask
 from stepsight.assembly import LoadedModel, ModelCard
@@ -15,7 +16,6 @@ from stepsight.cli.ask import EXAMPLE_QUESTION, example_picture, what_is_asked
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import InputError
 from stepsight.stages import STAGES
-from tests.scripts import ANSWER, scripted_model
 
 
 @pytest.fixture
@@ -80,7 +80,12 @@ def test_a_lone_argument_is_understood(tmp_path: Path, picture: str) -> None:
     assert what_is_asked(None, None) == (example_picture(), EXAMPLE_QUESTION)
     assert what_is_asked("How many?", None) == (example_picture(), "How many?")
     assert what_is_asked(picture, "How many?") == (Path(picture), "How many?")
-    for fault, says in ((picture, "no question"), ("missing.png", "no file"), ("my cat.jpg", "no file"), ("  ", "empty")):
+    for fault, says in (
+        (picture, "no question"),
+        ("missing.png", "no file"),
+        ("my cat.jpg", "no file"),
+        ("  ", "empty"),
+    ):
         with pytest.raises(InputError, match=says):
             what_is_asked(fault, None)
     spaced = tmp_path / "a b"

@@ -81,7 +81,6 @@ FAULTS = [
     (["ask", "good.png", "How many?", "--judge", "myself"], 2, "did you mean self"),
     (["ask", "good.png", "How many?", "--judge", "vote"], 1, "best-of-n"),
     (["ask", "good.png", "How many?", "--choice", "red"], 2, "choices"),
-    (["ask", "good.png", "How many?", "--temperature", "nan"], 2, "temperature"),
     (["ask", "good.png", "How many?", "--top-p", "0"], 2, "top_p"),
     (["ask", "good.png", "How many?", "--trace", "folder"], 2, "folder"),
     (["ask", "good.png", "How many?", "--trace", "good.png/trace.json"], 2, "good.png"),
@@ -105,7 +104,9 @@ FAULTS = [
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(("arguments", "code", "says"), FAULTS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"), FAULTS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_a_fault_is_one_line_and_an_exit_code(
     arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +121,13 @@ def test_a_fault_is_one_line_and_an_exit_code(
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     "arguments",
-    [["ask", "good.png", "How?", "--width", "0"], ["ask", "good.png", "How?", "--temprature", "1"], ["asq"], ["draw"]],
+    [
+        ["ask", "good.png", "How?", "--width", "0"],
+        ["ask", "good.png", "How?", "--temperature", "nan"],
+        ["ask", "good.png", "How?", "--heat", "1"],
+        ["asq"],
+        ["draw"],
+    ],
 )
 def test_a_misuse_of_the_options_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 2

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
+from tests.scripts import ANSWER, scripted_model, self_judge
 
 from stepsight.protocols import Event, SearchSettings
 from stepsight.records import Question, Trace
 from stepsight.reports.live import LiveSearch, stages_so_far
 from stepsight.search import strategy
 from stepsight.stages import STAGES, Stage, render
-from tests.scripts import ANSWER, scripted_model, self_judge
 
 
 async def events_of(name: str, width: int) -> tuple[list[Event], Trace]:
@@ -99,7 +99,7 @@ async def test_a_stage_that_a_later_round_changed_is_printed_again() -> None:
 
 
 async def test_an_unclosed_stage_is_shown_at_the_end() -> None:
-    events, trace = await events_of("greedy", 1)
+    _, trace = await events_of("greedy", 1)
     whole = trace.candidates[0]
     cut = whole.model_copy(update={"piece": whole.piece.model_copy(update={"text": whole.piece.text[:160]})})
     text = watched([], trace.model_copy(update={"candidates": (cut,)}), single=True, terminal=False)

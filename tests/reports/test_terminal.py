@@ -7,13 +7,13 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from tests.scripts import scripted_model, self_judge
 
 from stepsight.protocols import SearchSettings
 from stepsight.records import Comparison, Finish, Question, Trace, Verdict
 from stepsight.reports.terminal import Tally, print_answer, print_lines, shown, tally, tried_lines
 from stepsight.search import strategy
 from stepsight.stages import STAGES, Stage
-from tests.scripts import scripted_model, self_judge
 
 
 def printed(trace: Trace, *, terminal: bool = False, width: int = 80) -> str:

@@ -48,7 +48,8 @@ def difference_line(difference: PairedDifference, other: str) -> Text:
     return Text(
         f"this run minus {other}: {100 * difference.value:+.1f} points "
         f"({100 * difference.low:+.1f} to {100 * difference.high:+.1f}) on {difference.n} questions; "
-        f"only this one right: {difference.only_first}, only the other: {difference.only_second}, p = {difference.p:.3g}"
+        f"only this one right: {difference.only_first}, only the other: {difference.only_second}, "
+        f"p = {difference.p:.3g}"
     )
 
 

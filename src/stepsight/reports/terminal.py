@@ -1,7 +1,7 @@
 """A search drawn in the terminal: the answer, what was tried and dropped, and what it cost.
 
-A report is made of lines with an indent. On a terminal they are wrapped with the indent kept and coloured; in a pipe each
-is one plain line, and nothing is cut.
+A report is made of lines with an indent. On a terminal they are coloured, and wrapped with the indent kept; in a pipe
+each is one plain line, and nothing is cut.
 """
 
 from __future__ import annotations
