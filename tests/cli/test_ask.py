@@ -105,6 +105,23 @@ def test_a_model_of_the_drawn_world_warns_on_stderr(tmp_path: Path, capsys: pyte
     assert json.loads(out)["notes"] == [err.removeprefix("note: ").strip()]
 
 
+def test_on_one_screen_the_warning_stands_above_the_live_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes both streams terminals for rich
+    path = tmp_path / "blue.png"
+    Image.new("RGB", (64, 64), "royalblue").save(path)
+    assert run(["ask", str(path), "How many?"], model=scripted_model(world_only=True)) == 0
+    out, err = capsys.readouterr()
+    assert out.index("How many?") < out.index("note: ") < out.index("SUMMARY") < out.index("╭")
+    assert "\x1b[" in out
+    assert err == ""
+    assert run(["ask", str(path), "How many?", "--json"], model=scripted_model(world_only=True)) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["answer"] == "1"
+    assert "note: " in err
+
+
 def test_a_malformed_answer_says_so(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = LoadedModel(ScriptedEngine(["<SUMMARY> I look. </SUMMARY> [b]and so on"] * 2), ModelCard())
     assert run(["ask", picture, "How many?", "--search", "greedy"], model=model) == 0

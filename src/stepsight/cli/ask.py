@@ -175,7 +175,12 @@ class _Teller:
             self._live.doing("reading the picture")
             self.loading = f"{notice.text} loaded in {notice.seconds:.1f} s"
         else:
-            self._errors.print(f"note: {notice.text}", style="yellow", markup=False, soft_wrap=True)
+            # Where both are one screen, only the console of the live view knows how to print above it.
+            one_screen = self._console.is_terminal and self._errors.is_terminal and not self._console.quiet
+            where = self._console if one_screen else self._errors
+            where.print(f"note: {notice.text}", style="yellow", markup=False, soft_wrap=not one_screen)
+            if one_screen:
+                where.print()
 
 
 def _print_report(console: Console, answer: Answer, loading: str) -> None:
