@@ -19,8 +19,8 @@ from stepsight.errors import PictureError
 MAX_PIXELS = 64_000_000
 """The largest picture that is decoded, unless told otherwise: 192 MB as RGB."""
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""The formats that are read, by Pillow's names; MPO is what some cameras call a JPEG."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""The formats that are read, by Pillow's names."""
 
 _opening = threading.Lock()
 
@@ -49,7 +49,7 @@ def load_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise PictureError(f"{path} holds real numbers, not colours", hint="save it as an 8-bit picture")
         try:
             opened.load()
-            return _rgb(ImageOps.exif_transpose(opened))
+            return _rgb(ImageOps.exif_transpose(opened))  # a copy even of an upright one: it outlives the file
         except MemoryError:
             raise
         except Exception as error:  # broken bytes make decoders raise almost anything
@@ -60,7 +60,7 @@ def load_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def picture_hash(image: Image.Image) -> str:
     """Return the SHA-256 of what is seen, in hexadecimal: size and RGB bytes, whatever file it came from."""
-    rgb = image if image.mode == "RGB" else _rgb(image)
+    rgb = _rgb(image)
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode("ascii"))
     digest.update(rgb.tobytes())
     return digest.hexdigest()
@@ -108,8 +108,7 @@ def _too_large(what: str, max_pixels: int) -> PictureError:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
-    if image.has_transparency_data:
+    if image.has_transparency_data:  # also RGB with one see-through colour
         seen = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
-    # A copy even where nothing changes, so that the result outlives the file.
-    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

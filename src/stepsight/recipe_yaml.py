@@ -26,7 +26,7 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML text: its value, the line of each key, and the keys that are given twice with the line of the second."""
+    """A YAML text: its value, the line of each key and list item, each key that is given again and the line of that."""
 
     value: Any
     lines: dict[Key, int]
@@ -39,8 +39,8 @@ def parse_yaml(text: str, *, top: Literal["mapping", "anything"] = "mapping") ->
     Raises:
         YamlError: the text is not YAML, holds several documents or has the wrong top level.
     """
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         # Before construction, which rewrites merge keys (`<<`) in place.
         keys = list(_keys(node, ())) if node is not None else []
@@ -52,22 +52,20 @@ def parse_yaml(text: str, *, top: Literal["mapping", "anything"] = "mapping") ->
         raise YamlError(
             f"a character that YAML forbids: {error.reason}", text.count("\n", 0, error.position) + 1
         ) from error
+    except YamlError:
+        raise
     except (ValueError, RecursionError) as error:
         raise YamlError(f"a value that cannot be read: {error}", 1) from error
-    finally:
-        loader.dispose()
 
     if top == "mapping":
         value = {} if value is None else value
         if not isinstance(value, dict):
             raise YamlError("the top level must be keys and values, such as `name: first-try`", 1)
-    lines: dict[Key, int] = {}
-    repeated = []
-    for key, line in keys:
-        if key in lines:
-            repeated.append((key, line))
-        lines[key] = line
-    return Document(value=value, lines=lines, repeated=tuple(repeated))
+    return Document(
+        value=value,
+        lines={key: line for key, line, _ in keys},
+        repeated=tuple((key, line) for key, line, again in keys if again),
+    )
 
 
 def dump_yaml(value: Any) -> str:
@@ -76,18 +74,23 @@ def dump_yaml(value: Any) -> str:
     return written
 
 
-def _keys(node: yaml.Node, path: Key, above: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[Key, int]]:
-    if node in above:  # an alias to something that contains it
-        return
+def _keys(node: yaml.Node, path: Key, above: tuple[yaml.Node, ...] = ()) -> Iterator[tuple[Key, int, bool]]:
+    """Yield the place and line of each key and list item, and whether its own mapping has that key already."""
+    if node in above:
+        raise YamlError("an alias stands inside what it names", node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                inner = (*path, key.value)
-                yield inner, key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                inner: Key = (*path, key.value)
+                yield inner, key.start_mark.line + 1, key.value in seen
+                seen.add(key.value)
                 yield from _keys(value, inner, (*above, node))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _keys(value, (*path, index), (*above, node))
+            inner = (*path, index)
+            yield inner, value.start_mark.line + 1, False
+            yield from _keys(value, inner, (*above, node))
 
 
 _FLOAT = re.compile(

@@ -57,7 +57,7 @@ def load_recipe(path: Path, model_type: type[Model], overrides: Sequence[str] = 
     document = _read(path)
     faults = [_Fault(key, "is given twice", line) for key, line in document.repeated]
     data = document.value
-    lines = dict(document.lines)
+    lines: dict[Key, int | None] = dict(document.lines)
     for override in overrides:
         try:
             key = _apply(override, data)
@@ -65,7 +65,7 @@ def load_recipe(path: Path, model_type: type[Model], overrides: Sequence[str] = 
             faults.append(_Fault((), f"override {override!r}: {error}"))
         else:
             # The value no longer stands in the file, so the file's lines would mislead.
-            lines = {other: line for other, line in lines.items() if other[: len(key)] != key}
+            lines = {other: line for other, line in lines.items() if other[: len(key)] != key} | {key: None}
 
     try:
         recipe = model_type.model_validate(data)
@@ -146,7 +146,7 @@ def _step(place: Any, part: str, key: Sequence[int | str]) -> int | str:
 
 
 def _explain(
-    error: ValidationError, data: Any, model_type: type[BaseModel], lines: Mapping[Key, int]
+    error: ValidationError, data: Any, model_type: type[BaseModel], lines: Mapping[Key, int | None]
 ) -> Iterator[_Fault]:
     for fault in error.errors(include_url=False):
         location = fault["loc"]
@@ -181,7 +181,7 @@ def _written_key(location: Key, data: Any) -> Key:
     return tuple(key)
 
 
-def _nearest_line(key: Key, lines: Mapping[Key, int]) -> int | None:
+def _nearest_line(key: Key, lines: Mapping[Key, int | None]) -> int | None:
     return next((lines[key[:length]] for length in range(len(key), 0, -1) if key[:length] in lines), None)
 
 
