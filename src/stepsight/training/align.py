@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
@@ -21,6 +20,8 @@ from stepsight.world.split import pose
 PRESENCE = ("table", "object")
 NAMES: dict[str, tuple[str, ...]] = {"cell": CELLS, "presence": PRESENCE, **VALUES}
 ABSENT = -100
+SHARPNESS = 3.0
+"""What inner products with word embeddings are multiplied by, so that embeddings can stay small."""
 
 
 class Patches(Dataset[dict[str, torch.Tensor]]):
@@ -46,29 +47,32 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
         return {"pixel_values": pixels, **names}
 
 
-class Aligner(nn.Module):
-    """A loss over a Llava model whose patches coincide with the grid's cells; wraps, and trains, the model."""
+class AlignLoss:
+    """The loss of dense alignment for a Llava model whose patches coincide with the grid's cells."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        super().__init__()
-        self.model = model
+    def __init__(self, tokenizer: Any) -> None:
         self.words = {
             name: torch.tensor([_single_token(tokenizer, " " + word) for word in words]) for name, words in NAMES.items()
         }
-        self.sharpness = nn.ParameterDict({name: nn.Parameter(torch.tensor(1.0)) for name in NAMES})
 
-    def forward(self, pixel_values: torch.Tensor, **names: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = self.model.model.get_image_features(pixel_values=pixel_values).pooler_output
-        patches = torch.stack(list(features)) if not isinstance(features, torch.Tensor) else features
-        embeddings = self.model.get_input_embeddings().weight
-        losses, correct = [], {}
-        for name, truth in names.items():
-            logits = (patches @ embeddings[self.words[name]].T).float() * self.sharpness[name].exp()
+    def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The summed cross entropies of all names, and the share of right names for each.
+
+        Args:
+            model: gives projected patches, [pictures, patches, hidden].
+            batch: `pixel_values`, and for each name the right word's index per patch ([pictures, patches]).
+        """
+        features = model.model.get_image_features(pixel_values=batch["pixel_values"]).pooler_output
+        patches = features if isinstance(features, torch.Tensor) else torch.stack(list(features))
+        embeddings = model.get_input_embeddings().weight
+        losses, right = [], {}
+        for name, words in self.words.items():
+            truth = batch[name]
+            logits = SHARPNESS * (patches @ embeddings[words.to(embeddings.device)].T).float()
             losses.append(functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), ignore_index=ABSENT))
             known = truth != ABSENT
-            correct[name] = (logits.argmax(-1) == truth)[known].float().mean()
-        # Features keep the scale of embeddings, which is what the text model expects in their place.
-        return {"loss": torch.stack(losses).sum(), **correct}
+            right[name] = (logits.argmax(-1) == truth)[known].float().mean()
+        return torch.stack(losses).sum(), right
 
 
 def _single_token(tokenizer: Any, word: str) -> int:

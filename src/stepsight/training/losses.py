@@ -10,8 +10,8 @@ from torch.nn import functional
 from stepsight.training.encoding import IGNORED
 
 
-def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean of the labelled tokens' losses, each by its weight.
+def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Mean of the labelled tokens' losses, each by its weight; and the shares of right tokens and verdicts.
 
     Logits are computed at labelled positions only; most positions of a batch have no label.
 
@@ -26,4 +26,12 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     logits = model.lm_head(hidden[:, :-1][where]).float()  # [labelled, vocabulary]
     losses = functional.cross_entropy(logits, targets[where], reduction="none")
     weights = batch["weights"][:, 1:][where]
-    return (losses * weights).sum() / weights.sum()
+    loss = (losses * weights).sum() / weights.sum()
+    verdicts = weights > 1
+    right = (logits.argmax(-1) == targets[where]).float()
+    return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """The mean, NaN if there is nothing."""
+    return values.mean() if len(values) else torch.tensor(torch.nan)

@@ -78,7 +78,7 @@ class Optimisation(Strict):
     batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     warmup: int = 100
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     weight_decay: float = 0.01
     clip: float = 1.0
     bf16: bool | Literal["auto"] = "auto"

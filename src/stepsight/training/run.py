@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, Tr
 
 from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
-from stepsight.training.align import Aligner, Patches
+from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.encoding import collate
 from stepsight.training.losses import sft_loss
 from stepsight.training.pico import build_model, build_processor, build_tokenizer
@@ -21,20 +21,25 @@ from stepsight.training.practice import Practice
 from stepsight.training.recipe import StartFromFolder, TrainRecipe, WorldLessons
 
 
+Loss = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+"""From a model and a batch to the loss and to what else is worth logging."""
+
+
 class StagedTrainer(Trainer):
     """`Trainer` with our loss, reading the dataset in its own order (which is already random)."""
 
+    def __init__(self, *, loss: Loss, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.loss = loss
+        self.seen: dict[str, torch.Tensor] = {}
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        if "labels" in inputs:
-            loss = sft_loss(model, inputs)
-        else:
-            outputs = model(**inputs)
-            loss = outputs.pop("loss")
-            self.shares = {name: round(float(value), 4) for name, value in outputs.items()}
+        loss, self.seen = self.loss(model, inputs)
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        super().log({**logs, **getattr(self, "shares", {})}, *args, **kwargs)
+        seen = {name: round(float(value.detach()), 4) for name, value in self.seen.items()}
+        super().log({**logs, **seen}, *args, **kwargs)
 
     def _get_train_sampler(self, *_: Any) -> torch.utils.data.Sampler:
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -74,14 +79,20 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(recipe, folder / "recipe.yaml")
     trainer = _trainer(recipe, model, processor, folder)
-    checkpoints = sorted(folder.glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=bool(resume and checkpoints))
+    checkpoint = _last_checkpoint(folder) if resume else None
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     saved = folder / "model.part"
     shutil.rmtree(saved, ignore_errors=True)
     model.save_pretrained(saved)
     processor.save_pretrained(saved)
     saved.rename(final)
     return final
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole: `trainer_state.json` is written last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _start(recipe: TrainRecipe) -> tuple[Any, Any]:
@@ -97,11 +108,11 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
     length = how.steps * how.batch
     if recipe.freeze_vision:
         model.model.vision_tower.requires_grad_(False)
-    trained: torch.nn.Module = model
     collator: Any = None
+    loss: Loss = sft_loss
     if recipe.task == "align":
         dataset: Any = Patches(processor, seed=7, length=length)
-        trained = Aligner(model, processor.tokenizer)
+        loss = AlignLoss(processor.tokenizer)
     elif isinstance(recipe.data, WorldLessons):
         dataset = Practice(recipe.data, processor, batch=how.batch, length=length)
         pad = processor.tokenizer.pad_token_id
@@ -133,7 +144,8 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
         use_cpu=not torch.cuda.is_available(),
     )
     return StagedTrainer(
-        model=trained,
+        loss=loss,
+        model=model,
         args=arguments,
         train_dataset=dataset,
         data_collator=collator,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stepsight.errors import EngineError, PictureError
+from stepsight.pictures import load_picture
 
 _Stat = tuple[str, int, int]
 
@@ -91,11 +91,7 @@ class PictureShelf:
         return picture.features
 
     def _read(self, path: Path) -> Picture:
-        try:
-            with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened).convert("RGB")
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-            raise PictureError(f"cannot read picture {path}: {error}") from error
+        image = load_picture(path)
         # The processor's own per-picture steps, without the text: the expansion is spliced in by prompts.py.
         options = dict(getattr(self._processor, "images_kwargs", None) or {})
         made = self._processor.image_processor([image], return_tensors="pt", **options)

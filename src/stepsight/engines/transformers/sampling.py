@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-_HEAD = 1024
+_HEAD = 128
 _CHUNK = 64
 
 
@@ -44,7 +44,6 @@ def nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Ten
         values, ids = all_values, all_ids
     before = values.cumsum(-1) - values
     outside = (before >= top_p[:, None]) & (top_p[:, None] < 1.0)
-    outside[:, 0] = False
     return ids, values.masked_fill(outside, 0.0)
 
 
