@@ -1,7 +1,8 @@
 """Run a strategy over many questions at once, so that an interrupted run can go on.
 
 Every finished trace is appended to a JSON-lines file at once; beside it `<file>.run.json` says what run it belongs to.
-A restart skips what is finished. Seeds belong to questions, so neither concurrency nor order changes a result.
+A restart skips what is finished. Seeds belong to questions, so neither concurrency nor order changes an answer; only
+how many tokens were computed and how many reused depends on what the engine still held from other questions.
 """
 
 from __future__ import annotations
