@@ -40,7 +40,10 @@ class VoteJudge:
         faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}
         ballots = {candidate.id: _conclusion(candidate) for candidate in candidates if candidate.id not in faults}
         cast = list(ballots.values())
-        votes = {candidate.id: cast.count(ballots[candidate.id]) if candidate.id in ballots else 0 for candidate in candidates}
+        votes = {
+            candidate.id: cast.count(ballots[candidate.id]) if candidate.id in ballots else 0
+            for candidate in candidates
+        }
         order = sorted(votes, key=lambda one: (-votes[one], one))
         most = votes[order[0]]
         return Verdict(
