@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stepsight.errors import CapabilityError
 from stepsight.judges.reading import check_candidates, malformed, unit_text
 from stepsight.records import Candidate, Question, Verdict
-from stepsight.stages import Stage, parse
+from stepsight.stages import Stage, conclusion
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ class VoteJudge:
 def _conclusion(candidate: Candidate) -> str:
     text = unit_text(candidate)
     if candidate.stage is None:
-        text = parse(text).stages[Stage.CONCLUSION]
+        text = conclusion(text) or ""
     return " ".join(text.casefold().split()).removesuffix(".")

@@ -1,0 +1,197 @@
+"""The engine: asyncio in front, one worker thread behind.
+
+    tasks -> jobs -> worker thread -> prompts -> prefix store + ragged forward -> batch of rows -> completions
+
+Many tasks may await it at once; what arrives together runs together. Everything below this file belongs to the
+worker thread, so no lock guards the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from stepsight.engines.transformers.batch import Batch
+from stepsight.engines.transformers.detokenising import Detokenizer
+from stepsight.engines.transformers.forward import Runner
+from stepsight.engines.transformers.jobs import Job, Reply, SampleJob, ScoreJob
+from stepsight.engines.transformers.loading import check_processor, load_model
+from stepsight.engines.transformers.pictures import PictureShelf
+from stepsight.engines.transformers.prefix_store import PrefixStore
+from stepsight.engines.transformers.prompts import PromptEncoder
+from stepsight.engines.transformers.worker import Worker
+from stepsight.errors import InputError
+from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
+
+_GIGABYTE = 2**30
+
+
+class TransformersEngine:
+    """Runs a transformers image-text-to-text model in this process.
+
+    The picture is encoded once and the prompt filled once; texts that share a beginning share its key-values; rows of
+    all requests decode in one batch. A row's tokens depend on its seed, not on the other rows, as far as the kernels
+    round alike for batches of different size.
+
+    `computed` in a result counts the prompt tokens that ran through the model for the request (at least one, and once
+    for all its seeds; for scores also the option tokens that ran), `cached` those whose key-values were reused.
+
+    Not covered: models outside `families.PROVEN`; more than one device.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        name: str = "",
+        cache_gb: float = 1.0,
+        max_rows: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        """Take a loaded model and its processor; `load` makes both from a folder.
+
+        Args:
+            model: A model of a proven family; used by this engine's thread alone from now on.
+            processor: Its processor, with a chat template.
+            name: What to call the model in traces.
+            cache_gb: Bound of the caches in GiB: three quarters for key-values, one quarter for pictures.
+            max_rows: Most rows in a batch.
+            threads: Threads of torch inside an operation; None leaves torch's setting.
+
+        Raises:
+            ModelError: The model's family is not proven, or the processor lacks a part.
+            InputError: A bound is not positive.
+        """
+        self._label = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
+        if cache_gb < 0 or max_rows < 1 or (threads is not None and threads < 1):
+            raise InputError("cache_gb must be at least 0, max_rows and threads at least 1")
+        check_processor(self._label, processor)
+        budget = int(cache_gb * _GIGABYTE)
+        pictures = PictureShelf(model, processor, max_bytes=budget // 4)
+        runner = Runner(model.eval(), pictures, PrefixStore(budget - budget // 4), max_rows=max_rows)
+        tokenizer = processor.tokenizer
+        batch = Batch(runner, Detokenizer(tokenizer), _end_tokens(model, tokenizer))
+        self._worker = Worker(runner, PromptEncoder(processor, pictures), batch, threads=threads)
+        self._outbox: list[Job] = []
+        self._closing = weakref.finalize(self, self._worker.close)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        cache_gb: float = 1.0,
+        max_rows: int = 64,
+        threads: int | None = None,
+    ) -> TransformersEngine:
+        """Load a model from a folder or the hub; see `__init__` and `loading.load_model` for the options.
+
+        Raises:
+            ModelError: The model cannot be used; the message says why in one line.
+        """
+        loaded, processor = load_model(
+            model, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
+        )
+        return cls(loaded, processor, name=str(model), cache_gb=cache_gb, max_rows=max_rows, threads=threads)
+
+    @property
+    def name(self) -> str:
+        """`transformers:` and the model's name."""
+        return f"transformers:{self._label}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities(prefix=True, logprobs=True, images=True, seeds=True)
+
+    async def sample(self, request: SampleRequest, on_text: OnText | None = None) -> SampleResult:
+        """Sample continuations; see `protocols.SampleRequest`.
+
+        A completion whose last token reaches beyond its stop string has its text cut there and carries no ids. The
+        end-of-turn token counts as a generated token and is no part of text or ids. `on_text` is called from the
+        worker thread.
+
+        Raises:
+            InputError: The request or its prompt cannot be used, or the prompt is too long.
+            PictureError: A picture cannot be read.
+            EngineError: The model failed.
+        """
+        _check(request)
+        if not request.seeds:
+            return SampleResult(())
+        job = SampleJob(request, on_text, Reply())
+        self._submit(job)
+        return await job.reply.wait()
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
+        """Log-probabilities of options as the next text of the assistant's turn; see `protocols.ScoreRequest`.
+
+        An option is tokenised by itself.
+
+        Raises:
+            InputError: An option is empty, or a prompt cannot be used.
+            PictureError: A picture cannot be read.
+            EngineError: The model failed.
+        """
+        if any(not request.options or not all(request.options) for request in requests):
+            raise InputError("a score request needs options, and none may be empty")
+        if not requests:
+            return []
+        job = ScoreJob(tuple(requests), Reply())
+        self._submit(job)
+        return await job.reply.wait()
+
+    def close(self) -> None:
+        """Stop the worker thread; what is not finished fails with EngineError. May be called twice."""
+        self._closing()
+
+    def __enter__(self) -> TransformersEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submit(self, job: Job) -> None:
+        # Handed over at the end of this turn of the event loop: tasks that ask in the same turn run as one batch.
+        self._outbox.append(job)
+        asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        jobs, self._outbox = self._outbox, []
+        if jobs:
+            try:
+                self._worker.submit(jobs)
+            except Exception as error:
+                for job in jobs:
+                    job.reply.fail(error)
+
+
+def _check(request: SampleRequest) -> None:
+    if request.max_tokens < 1:
+        raise InputError(f"max_tokens must be at least 1, not {request.max_tokens}")
+    if request.temperature < 0 or not 0 < request.top_p <= 1:
+        raise InputError("temperature must be at least 0 and top_p above 0, at most 1")
+    if not all(request.stop):
+        raise InputError("a stop string must not be empty")
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a turn, as the model's generation settings say; else the tokenizer's end token."""
+    settings = getattr(model, "generation_config", None)
+    ends = getattr(settings, "eos_token_id", None)
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    if ends is None:
+        return frozenset()
+    return frozenset([ends] if isinstance(ends, int) else ends)

@@ -1,0 +1,132 @@
+"""From turns to tokens: the chat template, pictures expanded, the assistant's text appended."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsight.engines.transformers.pictures import Picture, PictureShelf
+from stepsight.engines.transformers.prefix_store import Keys
+from stepsight.errors import EngineError, InputError
+from stepsight.protocols import Turn
+from stepsight.records import Piece
+
+_REMEMBERED = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A prompt as the model takes it.
+
+    Attributes:
+        ids: Token ids, (tokens,); placeholders at picture positions.
+        keys: What identifies each position to the prefix store, (tokens,): the token id, or a negative number drawn
+            from the picture's digest and the place inside the picture.
+        pictures: In the order of their placeholders.
+        places: Positions of all placeholders, ascending.
+    """
+
+    ids: npt.NDArray[np.int64]
+    keys: Keys
+    pictures: tuple[Picture, ...]
+    places: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class PromptEncoder:
+    """Encodes prompts for one processor. Not thread-safe: fast tokenizers are not."""
+
+    def __init__(self, processor: Any, pictures: PictureShelf) -> None:
+        self._processor = processor
+        self._tokenizer = processor.tokenizer
+        self._pictures = pictures
+        self._image_token = str(processor.image_token)
+        self._image_id = int(processor.image_token_id)
+        self._remembered: OrderedDict[tuple[str, bool], tuple[int, ...]] = OrderedDict()
+
+    def encode(self, turns: Sequence[Turn], prefix: Sequence[Piece] = ()) -> Prompt:
+        """Encode the turns, open the assistant's turn, and append what the assistant has said so far.
+
+        Pieces that carry ids are taken as those ids; neighbouring pieces without ids are tokenised together.
+
+        Raises:
+            InputError: A text holds the model's own placeholder for pictures, or the template cannot take the turns.
+            PictureError: A picture cannot be read.
+        """
+        pictures = tuple(self._pictures.get(path) for turn in turns for path in turn.images)
+        text = self._render(turns, expected=len(pictures))
+        expansions = iter([picture.expansion for picture in pictures])
+        text = re.sub(re.escape(self._image_token), lambda _: next(expansions), text)
+        bos = self._tokenizer.bos_token
+        opened = self._tokenise(text, special=not (bos and text.startswith(bos)))
+        ids = np.array([*opened, *self._continue(prefix)], dtype=np.int64)
+        places = np.flatnonzero(ids[: len(opened)] == self._image_id)
+        keys = ids.copy()
+        if sum(picture.tokens for picture in pictures) != len(places):
+            raise EngineError(
+                "the tokenizer does not keep the picture placeholders whole",
+                hint=f"'{self._image_token}' must be a special token of the tokenizer",
+            )
+        start = 0
+        for picture in pictures:
+            inside = np.arange(picture.tokens, dtype=np.int64)
+            keys[places[start : start + picture.tokens]] = -1 - ((picture.digest + inside) & (2**62 - 1))
+            start += picture.tokens
+        return Prompt(ids, keys, pictures, places)
+
+    def tokenise(self, text: str) -> tuple[int, ...]:
+        """Tokens of assistant text: nothing is added before or after it."""
+        return self._tokenise(text, special=False)
+
+    def _render(self, turns: Sequence[Turn], *, expected: int) -> str:
+        conversation = [
+            {
+                "role": turn.role,
+                "content": [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.text}],
+            }
+            for turn in turns
+        ]
+        try:
+            text = str(self._processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
+        except Exception as error:
+            # Templates raise what they like, mostly jinja2 errors that say which role they refuse.
+            raise InputError(f"the model's chat template refuses the conversation: {error}") from error
+        found = text.count(self._image_token)
+        if found != expected:
+            raise InputError(
+                f"the prompt has {found} picture placeholders for {expected} pictures",
+                hint=f"the text of a turn must not contain '{self._image_token}'",
+            )
+        return text
+
+    def _continue(self, prefix: Sequence[Piece]) -> list[int]:
+        ids: list[int] = []
+        text = ""
+        for piece in prefix:
+            if piece.ids is None:
+                text += piece.text
+                continue
+            ids += [*self._tokenise(text, special=False), *piece.ids]
+            text = ""
+        return [*ids, *self._tokenise(text, special=False)]
+
+    def _tokenise(self, text: str, *, special: bool) -> tuple[int, ...]:
+        if not text:
+            return ()
+        key = (text, special)
+        ids = self._remembered.get(key)
+        if ids is None:
+            ids = tuple(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+            self._remembered[key] = ids
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+        self._remembered.move_to_end(key)
+        return ids
