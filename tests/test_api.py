@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,16 @@ def test_seeds_are_those_of_the_search(picture: Path) -> None:
     assert answer.trace.candidates[0].seed == derive_seed(7, question.id, Stage.SUMMARY, 0)
     assert answer.trace.settings["width"] == 1
     assert SearchSettings().width == 4
+
+
+def test_an_interruption_cancels_the_search(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Stuck()
+
+    def interrupted(future: Future[Answer], timeout: float | None = None) -> Answer:
+        assert engine.started.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask(picture, "How many?", model=LoadedModel(engine, ModelCard()))
+    assert engine.stopped.wait(10)

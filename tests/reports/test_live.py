@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -83,6 +84,27 @@ async def test_a_terminal_keeps_every_finished_stage() -> None:
     text = watched(events, trace, single=False, terminal=True)
     for body in ANSWER.values():
         assert f"    {body}" in text
+
+
+async def test_the_view_can_be_redrawn_while_a_stage_is_printed() -> None:
+    """Rich redraws from a thread of its own, under a lock that printing needs too: neither may wait for the other."""
+    stuck: list[bool] = []
+
+    class Redrawing(Console):
+        def print(self, *objects: object, **options: object) -> None:
+            redraw = threading.Thread(target=lambda: self.render_lines(live), daemon=True)
+            redraw.start()
+            redraw.join(5)
+            stuck.append(redraw.is_alive())
+
+    console = Redrawing(file=io.StringIO(), width=100, force_terminal=True)
+    live = LiveSearch(console, single=True)
+    events, trace = await events_of("greedy", 1)
+    for event in events:
+        live.watch(event)
+    live.finish(trace)
+    assert stuck
+    assert not any(stuck)
 
 
 async def test_a_stage_that_a_later_round_changed_is_printed_again() -> None:

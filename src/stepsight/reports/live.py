@@ -18,7 +18,7 @@ from rich.text import Text
 
 from stepsight.protocols import Event
 from stepsight.records import Trace
-from stepsight.reports.terminal import INDENT, print_lines, shown, stage_lines
+from stepsight.reports.terminal import INDENT, Line, print_lines, shown, stage_lines
 from stepsight.stages import Stage, StageStream
 
 
@@ -57,7 +57,10 @@ class LiveSearch:
         self._console = console
         self._single = single
         self._live = Live(self, console=console, refresh_per_second=12, transient=True)
-        self._lock = threading.RLock()
+        # The refreshing thread holds rich's lock while it asks for this view, and printing takes rich's lock too. So
+        # `_lock` guards the state and is never held while printing; `_printing` keeps what is printed in order.
+        self._lock = threading.Lock()
+        self._printing = threading.Lock()
         self._started = time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
         self._doing = "reading the question"
@@ -84,52 +87,58 @@ class LiveSearch:
 
     def watch(self, event: Event) -> None:
         """Take in one event of the search."""
-        with self._lock:
-            if event.kind == "stage_started":
-                self._stage, self._writing = event.stage, {}
-                self._doing = f"writing {event.stage.value}" if event.stage else "writing"
-            elif event.kind == "text":
-                self._writing.setdefault(event.slot, _Writing()).text += event.text
-            elif event.kind == "candidate" and event.candidate is not None:
-                self._writing[event.candidate.slot] = _Writing(event.candidate.piece.text, done=True)
-                if len(self._writing) > 1 and all(writing.done for writing in self._writing.values()):
-                    self._doing = f"choosing among {len(self._writing)} candidates"
-            elif event.kind == "stage_chosen" and event.candidate is not None:
-                self._settled += event.candidate.piece.text
-                self._writing = {}
-            if self._console.is_terminal:
-                self._print_closed(self._settled + self._only_text())
+        with self._printing:
+            with self._lock:
+                self._take(event)
+                closed = self._newly_closed(self._settled + self._only_text()) if self._console.is_terminal else []
+            print_lines(self._console, closed)
 
     def finish(self, trace: Trace) -> None:
         """Print the stages of the answer that are not on the screen yet, or that a later round changed."""
-        with self._lock:
-            self._writing = {}
-            self._settled = trace.text
-            self._print_closed(trace.text)
+        with self._printing:
+            with self._lock:
+                self._writing = {}
+                self._settled = trace.text
+                lines = self._newly_closed(trace.text)
             for stage, (text, closed) in stages_so_far(trace.text).items():
                 if not closed:
-                    print_lines(self._console, stage_lines(stage, text))
+                    lines += stage_lines(stage, text)
+            print_lines(self._console, lines)
+
+    def _take(self, event: Event) -> None:
+        if event.kind == "stage_started":
+            self._stage, self._writing = event.stage, {}
+            self._doing = f"writing {event.stage.value}" if event.stage else "writing"
+        elif event.kind == "text":
+            self._writing.setdefault(event.slot, _Writing()).text += event.text
+        elif event.kind == "candidate" and event.candidate is not None:
+            self._writing[event.candidate.slot] = _Writing(event.candidate.piece.text, done=True)
+            if len(self._writing) > 1 and all(writing.done for writing in self._writing.values()):
+                self._doing = f"choosing among {len(self._writing)} candidates"
+        elif event.kind == "stage_chosen" and event.candidate is not None:
+            self._settled += event.candidate.piece.text
+            self._writing = {}
 
     def _only_text(self) -> str:
         """The continuation being written, where there is only ever one."""
         return "".join(writing.text for writing in self._writing.values()) if self._single else ""
 
-    def _print_closed(self, text: str) -> None:
+    def _newly_closed(self, text: str) -> list[Line]:
+        lines: list[Line] = []
         for stage, (body, closed) in stages_so_far(text).items():
             if closed and self._printed.get(stage) != body:
                 self._printed[stage] = body
-                print_lines(self._console, stage_lines(stage, body))
+                lines += stage_lines(stage, body)
+        return lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:
             seconds = time.monotonic() - self._started
             self._spinner.update(text=Text(f"{self._doing}  {seconds:.0f} s", style="dim"))
             room = max(3, options.size.height - 4)
-            if self._single or not self._writing:
-                yield from self._one_text(console, options, room)
-            else:
-                yield from self._many_texts(console, options, room)
-            yield self._spinner
+            draw = self._one_text if self._single or not self._writing else self._many_texts
+            view = [*draw(console, options, room), self._spinner]
+        yield from view
 
     def _one_text(self, console: Console, options: ConsoleOptions, room: int) -> RenderResult:
         """The stage being written; of a long one, its end."""
