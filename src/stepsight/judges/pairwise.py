@@ -35,12 +35,12 @@ _FLOOR = -100.0
 class SelfJudge:
     """Orders candidates by asking a model which of two is better (LLaVA-CoT, arXiv 2411.10440, section 3.2).
 
-    Candidates with the same text are one contestant and stand side by side in the order. Up to `all_pairs_up_to` of them
-    all pairs are asked in one batch; more of them meet in a knock-out. For REASONING every text is first screened for
-    correctness without the picture, given the CAPTION. Only those that may still win are compared: malformed ones
-    rank last, above them those judged incorrect (by the screen's log-odds) if another was judged correct.
-    If all are malformed, they are compared by what they wrote. Ids decide what nothing else does, so the order in
-    which candidates are passed does not matter.
+    Candidates with the same text are one contestant and stand side by side in the order. Up to `all_pairs_up_to`
+    contestants, all pairs are asked in one batch; more of them meet in a knock-out. For REASONING every text is first
+    screened for correctness without the picture, given the CAPTION. Only those that may still win are compared:
+    malformed ones rank last, above them those judged incorrect (by the screen's log-odds) if another was judged
+    correct. If all are malformed, they are compared by what they wrote. Ids decide what nothing else does, so the
+    order in which candidates are passed does not matter.
 
     It does not cover: reasons in words (the label is all that is asked for), and scores that could be compared
     between questions.
@@ -70,7 +70,7 @@ class SelfJudge:
         if not self.engine.capabilities.logprobs:
             raise CapabilityError(
                 f"the judge 'self' reads log-probabilities, and the engine {self.engine.name} gives none",
-                hint="use the judge 'vote' with the strategy 'best-of-n', or the strategy 'greedy', which needs no judge",
+                hint="use the judge 'vote' with the strategy 'best-of-n', or the strategy 'greedy'",
             )
 
     async def judge(
@@ -103,7 +103,7 @@ class SelfJudge:
         if len(ids) <= self.all_pairs_up_to:
             ranked = await round_robin(ids, bout.compare, self.ties)
         else:
-            draw = derive_seed(self.seed, question.id, stage, 0)
+            draw = derive_seed(self.seed, question.id, f"draw {stage or 'whole'}", 0)
             ranked = await knock_out(ids, bout.compare, self.ties, draw)
         order = [one for contestant in (*ranked, *out) for one in twins[contestant]]
 

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Literal
 
 from stepsight.errors import InputError
 from stepsight.records import Candidate, Finish
-from stepsight.stages import STAGES, Stage, parse
-
-Malformed = Literal["cut off", "engine error", "tags missing or out of place"]
+from stepsight.stages import FaultKind, Stage, parse
 
 
-def malformed(candidate: Candidate) -> Malformed | None:
+def malformed(candidate: Candidate) -> str | None:
     """Why a candidate cannot stand as its stage (or, whole, as an answer); None if it can.
 
     A stage must be its opening tag, some text without tags, and its closing tag, with nothing but white space before
     and after. A whole answer must parse without faults.
     """
     if candidate.finish is Finish.LENGTH:
-        return "cut off"
+        return "cut off at the token limit"
     if candidate.finish is Finish.ERROR:
-        return "engine error"
-    if candidate.stage is None:
-        sound = parse(candidate.piece.text).valid
+        return "the engine reported an error"
+    parsed = parse(candidate.piece.text)
+    stage = candidate.stage
+    if stage is None:
+        faults = parsed.faults
     else:
-        sound = _inner(candidate.stage, candidate.piece.text) is not None
-    return None if sound else "tags missing or out of place"
+        faults = tuple(fault for fault in parsed.faults if fault.kind is not FaultKind.MISSING or fault.stage is stage)
+    if faults:
+        return "; ".join(str(fault) for fault in faults)
+    if stage is not None and len(parsed.stages) > 1:
+        return f"other stages are written beside {stage}"
+    return None
 
 
 def unit_text(candidate: Candidate) -> str:
     """The text between the tags of a well-formed stage; otherwise what was written, stripped."""
     text = candidate.piece.text
-    inner = None if candidate.stage is None else _inner(candidate.stage, text)
-    return text.strip() if inner is None else inner
+    if candidate.stage is None or malformed(candidate) is not None:
+        return text.strip()
+    return parse(text).stages[candidate.stage]
 
 
 def stage_texts(chosen: Sequence[Candidate]) -> dict[Stage, str]:
@@ -56,11 +59,3 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
         raise InputError("there are no candidates to judge", hint="sample at least one")
     if len({candidate.id for candidate in candidates}) < len(candidates):
         raise InputError("two candidates share an id", hint="give each candidate of a trace its own id")
-
-
-def _inner(stage: Stage, text: str) -> str | None:
-    found = re.fullmatch(rf"\s*{re.escape(stage.open)}(.*){re.escape(stage.close)}\s*", text, flags=re.DOTALL)
-    inner = found[1].strip() if found else ""
-    if not inner or any(tag in inner for other in STAGES for tag in (other.open, other.close)):
-        return None
-    return inner

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stepsight.errors import CapabilityError
 from stepsight.judges.reading import check_candidates, malformed, unit_text
 from stepsight.records import Candidate, Question, Verdict
-from stepsight.stages import Stage, parse
+from stepsight.stages import Stage, conclusion
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class VoteJudge:
         faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}
         ballots = {candidate.id: _conclusion(candidate) for candidate in candidates if candidate.id not in faults}
         cast = list(ballots.values())
-        votes = {candidate.id: cast.count(ballots[candidate.id]) if candidate.id in ballots else 0 for candidate in candidates}
+        votes = {
+            candidate.id: cast.count(ballots[candidate.id]) if candidate.id in ballots else 0
+            for candidate in candidates
+        }
         order = sorted(votes, key=lambda one: (-votes[one], one))
         most = votes[order[0]]
         return Verdict(
@@ -59,5 +62,5 @@ class VoteJudge:
 def _conclusion(candidate: Candidate) -> str:
     text = unit_text(candidate)
     if candidate.stage is None:
-        text = parse(text).stages[Stage.CONCLUSION]
+        text = conclusion(text) or ""
     return " ".join(text.casefold().split()).removesuffix(".")

@@ -29,9 +29,9 @@ Unit = Stage | None
 class JudgePrompts:
     """One versioned set of judging texts.
 
-    `pair` is a template over {hints}, {unit}, {criterion}, {first}, {second}; `hint` over {unit}, {text}; `screen` over
-    {question}, {caption}, {reasoning}. `hints` says which earlier stages a comparison is shown. `whole` names the stages
-    that stand for a whole answer, joined by one space; empty: the answer as it was written.
+    `pair` is a template over {hints}, {unit}, {criterion}, {first}, {second}; `hint` over {unit}, {text}; `screen`
+    over {question}, {caption}, {reasoning}. `hints` says which earlier stages a comparison is shown. `whole` names the
+    stages that stand for a whole answer, joined by one space; empty: the answer as it was written.
     """
 
     version: str
@@ -153,7 +153,7 @@ _PAPER = JudgePrompts(
                 "go through each text, find where they differ, weigh those differences, and only then decide."
             ),
             Stage.CONCLUSION: (
-                "Which one fits the reasoning given for reference better? A text that refuses to answer is never better."
+                "Which one fits the reasoning given for reference better? A refusal to answer is never better."
             ),
             None: "Which one answers the question better?",
         }

@@ -125,7 +125,7 @@ class Search:
         settings = self._settings
         request = SampleRequest(
             turns=answer_turns(self.question),
-            seeds=tuple(derive_seed(settings.seed, self.question.id, stage, slot) for slot in slots),
+            seeds=tuple(self._seed(stage, slot) for slot in slots),
             prefix=tuple(candidate.piece for candidate in self._chosen),
             stop=(stop.close,),
             max_tokens=settings.max_tokens,
@@ -145,13 +145,16 @@ class Search:
             id=len(self._candidates) + slot,
             stage=stage,
             slot=slot,
-            seed=derive_seed(self._settings.seed, self.question.id, stage, slot),
+            seed=self._seed(stage, slot),
             piece=completion.piece,
             finish=completion.finish,
             tokens=completion.tokens,
             parent=self._chosen[-1].id if self._chosen else None,
             logprob=completion.logprob,
         )
+
+    def _seed(self, stage: Stage | None, slot: int) -> int:
+        return derive_seed(self._settings.seed, self.question.id, stage or "whole", slot)
 
     def _tell(self, event: Event) -> None:
         if self._settings.watch is not None:

@@ -52,7 +52,8 @@ class AlignLoss:
 
     def __init__(self, tokenizer: Any) -> None:
         self.words = {
-            name: torch.tensor([_single_token(tokenizer, " " + word) for word in words]) for name, words in NAMES.items()
+            name: torch.tensor([_single_token(tokenizer, " " + word) for word in words])
+            for name, words in NAMES.items()
         }
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

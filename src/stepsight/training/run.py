@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
@@ -122,7 +129,7 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
     else:
         raise InputError("sft needs `data`", hint="name a mixture of lessons or a file of rows")
     if how.compile:
-        model.model.language_model = torch.compile(model.model.language_model, dynamic=True)
+        model.model.language_model.compile(dynamic=True)  # in place: the names of the weights stay
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=how.steps,
@@ -155,4 +162,6 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
 
 def bf16_here() -> bool:
     """Whether this machine multiplies bfloat16 in hardware, so that computing in it is faster."""
-    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported()) or bool(torch.cpu._is_amx_tile_supported())
+    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported()) or bool(
+        torch.cpu._is_amx_tile_supported()
+    )

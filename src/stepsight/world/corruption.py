@@ -34,7 +34,9 @@ def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> t
             touched.add(index)
         else:
             attribute = rng.choices(list(ATTRIBUTE_WEIGHTS), list(ATTRIBUTE_WEIGHTS.values()))[0]
-            wrong[index] = replace(wrong[index], **{attribute: _other(rng, attribute, getattr(wrong[index], attribute))})
+            wrong[index] = replace(
+                wrong[index], **{attribute: _other(rng, attribute, getattr(wrong[index], attribute))}
+            )
             touched.add(index)
     return tuple(sorted(wrong, key=lambda thing: CELLS.index(thing.cell)))
 
@@ -108,7 +110,9 @@ def _wrong_answer(rng: random.Random, program: Program, answer: str) -> str:
         return "no" if answer == "yes" else "yes"
     if program.attribute is not None:
         return _other(rng, program.attribute, answer)
-    return str(rng.choice([number for number in range(max(0, int(answer) - 2), int(answer) + 3) if str(number) != answer]))
+    return str(
+        rng.choice([number for number in range(max(0, int(answer) - 2), int(answer) + 3) if str(number) != answer])
+    )
 
 
 def corrupt_answer(rng: random.Random, program: Program, answer: str, choices: Sequence[str]) -> str:

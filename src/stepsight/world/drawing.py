@@ -151,7 +151,10 @@ def _cube(x: Floats, y: Floats, turn: int) -> tuple[Floats, Floats]:
     for index, (u, v) in enumerate(square):
         u2, v2 = square[(index + 1) % 4]
         out_u, out_v = (u + u2) / 2 / half, (v + v2) / 2 / half
-        right, near = out_u * math.cos(angle) - out_v * math.sin(angle), out_u * math.sin(angle) + out_v * math.cos(angle)
+        right, near = (
+            out_u * math.cos(angle) - out_v * math.sin(angle),
+            out_u * math.sin(angle) + out_v * math.cos(angle),
+        )
         if near > 0:
             corners = [project(u, v, -half), project(u2, v2, -half), project(u2, v2, half), project(u, v, half)]
             faces.append((corners, (right, near * math.sin(TILT) * 0.4, near * math.cos(TILT))))

@@ -64,7 +64,9 @@ def _beginning(program: Program, way: Walk) -> str:
     first, last = program.groups[0], program.groups[-1]
     if program.family == "spatial":
         assert way.reference is not None
-        return f"The {last.one} is at {way.reference.cell}. Look {program.relation} {way.reference.cell} for {first.many}:"
+        return (
+            f"The {last.one} is at {way.reference.cell}. Look {program.relation} {way.reference.cell} for {first.many}:"
+        )
     if program.family == "compare":
         return f"Count {first.many} and {last.many}:"
     if program.family == "subtract-one":

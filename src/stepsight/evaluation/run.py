@@ -1,0 +1,190 @@
+"""Run a strategy over many questions at once, so that an interrupted run can go on.
+
+Every finished trace is appended to a JSON-lines file at once; beside it `<file>.run.json` says what run it belongs to.
+A restart skips what is finished. Seeds belong to questions, so neither concurrency nor order changes an answer; only
+how many tokens were computed and how many reused depends on what the engine still held from other questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stepsight.errors import EngineError, InputError
+from stepsight.evaluation.report import EvaluationReport, Row, Truth, score, summarise
+from stepsight.files import whole_file
+from stepsight.jsonl import append_jsonl, sift_jsonl, write_jsonl
+from stepsight.protocols import Engine, Judge, SearchSettings, Strategy
+from stepsight.records import Question, Trace
+from stepsight.search.expand import settings_record
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: questions finished (resumed ones too), failed, scored and right so far, out of `total`."""
+
+    done: int
+    total: int
+    failed: int
+    scored: int
+    correct: int
+
+
+async def evaluate(
+    questions: Sequence[Question],
+    engine: Engine,
+    judge: Judge | None,
+    strategy: Strategy,
+    settings: SearchSettings,
+    *,
+    concurrency: int = 8,
+    truth: Truth | None = None,
+    out: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    versions: dict[str, str] | None = None,
+) -> EvaluationReport:
+    """Answer every question and score the answers.
+
+    A question on which the engine fails for a passing reason (`retryable`) is reported under `failed` and left for the
+    next start; any other error stops the run, and what is finished stays in `out`.
+
+    Args:
+        questions: what to ask; ids must differ.
+        engine: answers; awaited by `concurrency` questions at once.
+        judge: passed to the strategy.
+        strategy: how each question is searched.
+        settings: passed to the strategy.
+        concurrency: how many questions are under way at any time.
+        truth: checks CAPTION and REASONING, where something is known of them.
+        out: a JSON-lines file of traces; None keeps nothing and cannot resume.
+        progress: called after every question, and once at the start.
+        versions: further versions for the report, such as the model's.
+
+    Raises:
+        InputError: ids repeat, `concurrency` is not positive, or `out` belongs to another run.
+    """
+    if concurrency < 1:
+        raise InputError(f"concurrency is {concurrency}", hint="give at least 1")
+    if len({question.id for question in questions}) < len(questions):
+        raise InputError("two questions share an id", hint="give each question of a run its own id")
+    started = time.perf_counter()
+    name = getattr(strategy, "__name__", type(strategy).__name__).replace("_", "-")
+    judge_name = None if judge is None else judge.name
+    record = settings_record(engine, settings)
+    finished = _resume(
+        out, {"strategy": name, "judge": judge_name, "seed": settings.seed, "settings": record}, questions
+    )
+
+    run = _Run(len(questions), progress)
+    for question in questions:
+        if question.id in finished:
+            run.finish(question, finished[question.id], truth)
+    waiting = iter([question for question in questions if question.id not in finished])
+    run.tell()
+
+    async def work(queue: Iterator[Question]) -> None:
+        for question in queue:
+            try:
+                trace = await strategy(question, engine, judge, settings)
+            except EngineError as error:
+                if not error.retryable:
+                    raise
+                run.fail(question, error)
+            else:
+                if out is not None:
+                    append_jsonl(out, [trace])
+                run.finish(question, trace, truth)
+            run.tell()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(questions) - len(run.rows))):
+                group.create_task(work(waiting))
+    except ExceptionGroup as errors:
+        # The first error says what went wrong; the others are its like.
+        raise errors.exceptions[0] from None
+    # Traces know the settings as used: greedy, say, sets the width to 1 and asks no judge.
+    example = run.example
+    return summarise(
+        run.rows,
+        strategy=name if example is None else example.strategy,
+        judge=judge_name if example is None else example.judge,
+        seed=settings.seed,
+        settings=record if example is None else example.settings,
+        wall=time.perf_counter() - started,
+        resumed=sum(question.id in finished for question in questions),
+        failed=run.failed,
+        versions=versions,
+    )
+
+
+@dataclass
+class _Run:
+    total: int
+    progress: Callable[[Progress], None] | None
+    rows: list[Row] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    example: Trace | None = None
+
+    def finish(self, question: Question, trace: Trace, truth: Truth | None) -> None:
+        self.example = self.example or trace
+        self.rows.append(score(question, trace, truth))
+
+    def fail(self, question: Question, error: EngineError) -> None:
+        self.failed[question.id] = str(error)
+
+    def tell(self) -> None:
+        if self.progress is not None:
+            scored = [row.correct for row in self.rows if row.correct is not None]
+            self.progress(Progress(len(self.rows), self.total, len(self.failed), len(scored), sum(scored)))
+
+
+def _resume(out: Path | None, card: dict[str, object], questions: Sequence[Question]) -> dict[str, Trace]:
+    """What `out` holds of this run already, by question id; starts the file's card if there is none."""
+    if out is None:
+        return {}
+    card_path = out.with_name(f"{out.name}.run.json")
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(card_path) as stream:
+            stream.write(json.dumps(card, indent=2).encode() + b"\n")
+        return {}
+    _check_card(out, card_path, card)
+
+    sifted = sift_jsonl(out, Trace)
+    if sifted.faults:
+        # A line torn by the interruption: keep the file as it was for those who look, and go on with a sound one.
+        shutil.copyfile(out, out.with_name(f"{out.name}.torn"))
+        write_jsonl(out, sifted.rows)
+    finished = {trace.question.id: trace for trace in sifted.rows}
+    for question in questions:
+        if question.id in finished and _asked(finished[question.id].question) != _asked(question):
+            raise InputError(
+                f"{out} answers another question under the id {question.id}", hint="choose another file for this run"
+            )
+    return finished
+
+
+def _check_card(out: Path, card_path: Path, card: dict[str, object]) -> None:
+    try:
+        held = json.loads(card_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"{out} exists, and nothing beside it says what run it belongs to ({card_path.name} cannot be read)",
+            hint="choose another file",
+        ) from None
+    differing = [key for key in card if not isinstance(held, dict) or held.get(key) != card[key]]
+    if differing:
+        raise InputError(
+            f"{out} belongs to a run with other {', '.join(differing)}", hint="choose another file for this run"
+        )
+
+
+def _asked(question: Question) -> tuple[object, ...]:
+    """What makes it the same question; pictures may have moved to another folder."""
+    return (question.text, question.choices, question.answer, tuple(path.name for path in question.images))

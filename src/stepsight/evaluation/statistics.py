@@ -1,0 +1,129 @@
+"""How sure a share and a difference between two runs are.
+
+Intervals are 95 % and need no sampling, so a report is the same each time it is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from stepsight.errors import InputError
+from stepsight.records import Record
+
+_Z = 1.959963984540054
+"""The 97.5 % point of the normal distribution."""
+
+
+class Share(Record):
+    """A share of n cases with its 95 % interval; all None when n is 0, for the share of nothing is not zero."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class PairedDifference(Record):
+    """How much more often the first of two runs is right, on the same n questions.
+
+    `value` is first minus second, with its 95 % interval. `only_first` and `only_second` count the questions that one
+    run alone got right; `p` is McNemar's exact two-sided p-value, which looks at these only.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    only_first: int
+    only_second: int
+    p: float
+
+
+def wilson(successes: int, n: int) -> Share:
+    """The share `successes / n` with Wilson's score interval (1927), which stays inside 0 and 1 for any n.
+
+    Raises:
+        InputError: the counts make no sense.
+    """
+    if not 0 <= successes <= n:
+        raise InputError(f"{successes} of {n} is not a share", hint="give 0 <= successes <= n")
+    if n == 0:
+        return Share(value=None, low=None, high=None, n=0)
+    low, high = _wilson_bounds(successes, n)
+    return Share(value=successes / n, low=low, high=high, n=n)
+
+
+def share_of(outcomes: Sequence[bool | None]) -> Share:
+    """The share of True among those that could be told (None is left out of n)."""
+    told = [outcome for outcome in outcomes if outcome is not None]
+    return wilson(sum(told), len(told))
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> PairedDifference:
+    """Compare two runs question by question.
+
+    The interval is Newcombe's (1998, method 10): Wilson intervals of both shares, joined with the correlation between
+    the runs. The p-value is McNemar's exact test.
+
+    Raises:
+        InputError: the runs differ in length.
+    """
+    if len(first) != len(second):
+        raise InputError(
+            f"the runs hold {len(first)} and {len(second)} outcomes", hint="compare runs over the same questions"
+        )
+    n = len(first)
+    both = sum(one and other for one, other in zip(first, second, strict=True))
+    only_first, only_second = sum(first) - both, sum(second) - both
+    p = mcnemar(only_first, only_second)
+    if n == 0:
+        return PairedDifference(value=None, low=None, high=None, n=0, only_first=0, only_second=0, p=p)
+    share, other = (both + only_first) / n, (both + only_second) / n
+    low, high = _wilson_bounds(both + only_first, n)
+    other_low, other_high = _wilson_bounds(both + only_second, n)
+    phi = _correlation(both, only_first, only_second, n - both - only_first - only_second)
+    down = _joined(share - low, other_high - other, phi)
+    up = _joined(high - share, other - other_low, phi)
+    return PairedDifference(
+        value=share - other,
+        low=share - other - down,
+        high=share - other + up,
+        n=n,
+        only_first=only_first,
+        only_second=only_second,
+        p=p,
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact two-sided p-value that `only_first` and `only_second` come from a fair coin; 1 if both are 0."""
+    n = only_first + only_second
+    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / (1 << n))
+
+
+def _wilson_bounds(successes: int, n: int) -> tuple[float, float]:
+    share = successes / n
+    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    # At the ends the bound equals the share; rounding must not push it past.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
+
+
+def _joined(one: float, other: float, phi: float) -> float:
+    """The distance from a difference to its bound, from the distances of the two shares to theirs."""
+    return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
+
+
+def _correlation(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """Newcombe's phi, with his continuity correction where it is positive; 0 if a margin is empty."""
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    if margins == 0:
+        return 0.0
+    product = float(both * neither - only_first * only_second)
+    if product > 0:
+        product = max(0.0, product - (both + only_first + only_second + neither) / 2)
+    return product / math.sqrt(margins)

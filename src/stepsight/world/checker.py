@@ -1,0 +1,187 @@
+"""The world's checker: says of each stage of an answer whether it is true, and what is wrong with it if not.
+
+It reads the teacher's language, with white space, case and a few words of padding forgiven; what it cannot read is not
+true. Nothing is compared with the teacher's own text: a caption is held against the scene, a reasoning is worked
+through step by step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from stepsight.records import Question
+from stepsight.stages import Stage
+from stepsight.world.programs import Program, Seen, Step, Unanswerable, count_up, follow, seen, walk
+from stepsight.world.scene import COLORS, MATERIALS, SHAPES, SIZES, Scene
+
+
+def _any(words: Sequence[str]) -> str:
+    return f"({'|'.join(words)})"
+
+
+_THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{_any(SHAPES)}"
+_CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{_THING}(?:,\s*{_THING})*\s*\.$")
+_ONE_THING = re.compile(_THING)
+_STEP = re.compile(rf"{_THING}:\s*((?:yes|no)(?:,\s*(?:yes|no))*)(?:,\s*(\d+(?:\s+and\s+\d+)*))?\.")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, in one sentence; `step` counts a reasoning's steps from 0."""
+
+    why: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Whether each stage is true; None where that cannot be said (a missing stage, a question not of the world)."""
+
+    caption: bool | None
+    reasoning: bool | None
+    conclusion: bool | None
+    caption_faults: tuple[Fault, ...] = ()
+    reasoning_faults: tuple[Fault, ...] = ()
+
+
+def check(question: Question, stages: Mapping[Stage, str]) -> Truth:
+    """Hold the stages of an answer against the scene of a world question.
+
+    Args:
+        question: as written by `stepsight draw`, with `scene` and `program` in its `meta`.
+        stages: inner texts, as `stages.parse` gives them; absent stages give None.
+    """
+    if "scene" not in question.meta or "program" not in question.meta:
+        return Truth(None, None, None)
+    things = seen(Scene.from_dict(question.meta["scene"]))
+    program = Program.from_dict(question.meta["program"])
+    caption = stages.get(Stage.CAPTION)
+    reasoning = stages.get(Stage.REASONING)
+    conclusion = stages.get(Stage.CONCLUSION)
+    caption_faults = () if caption is None else check_caption(things, caption)
+    reasoning_faults = () if reasoning is None else check_reasoning(program, things, reasoning, question.choices)
+    return Truth(
+        caption=None if caption is None else not caption_faults,
+        reasoning=None if reasoning is None else not reasoning_faults,
+        conclusion=None if conclusion is None else _plain(conclusion) == _plain(question.answer or ""),
+        caption_faults=caption_faults,
+        reasoning_faults=reasoning_faults,
+    )
+
+
+def read_caption(caption: str) -> tuple[Seen, ...] | None:
+    """The objects that a caption names, in its order; None if it cannot be read."""
+    if not _CAPTION.match(caption.strip()):
+        return None
+    return tuple(Seen(*match.groups()) for match in _ONE_THING.finditer(caption))
+
+
+def check_caption(things: Sequence[Seen], caption: str) -> tuple[Fault, ...]:
+    """Every fault of a caption: objects missed, invented, or described wrongly. The order of objects is free."""
+    named = read_caption(caption)
+    if named is None:
+        return (Fault("the caption cannot be read as a list of objects"),)
+    faults = []
+    truth = {thing.cell: thing for thing in things}
+    for place, thing in enumerate(named):
+        if thing.cell in {earlier.cell for earlier in named[:place]}:
+            faults.append(Fault(f"{thing.cell} is named twice"))
+        elif thing.cell not in truth:
+            faults.append(Fault(f"nothing stands at {thing.cell}"))
+        elif thing != truth[thing.cell]:
+            faults.append(Fault(f"{thing.words}: it is {truth[thing.cell].words}"))
+    missed = [cell for cell in truth if cell not in {thing.cell for thing in named}]
+    return (*faults, *(Fault(f"{truth[cell].words} is missing") for cell in missed))
+
+
+def check_reasoning(
+    program: Program, things: Sequence[Seen], reasoning: str, choices: Sequence[str] = ()
+) -> tuple[Fault, ...]:
+    """Every fault of a reasoning about a list of objects, step by step.
+
+    `things` may be the scene's own, or those of a caption (is the reasoning right if the caption is?). Each object must
+    be looked at once, in any order; every verdict, every running number and the end must be right.
+    """
+    try:
+        truth = walk(program, things)
+    except Unanswerable as reason:
+        return (Fault(str(reason)),)
+    matches = list(_STEP.finditer(reasoning))
+    if not matches:
+        return (Fault("no step can be read"),)
+    steps = [_read_step(match) for match in matches]
+    right = {step.thing.cell: step for step in truth.steps}
+    faults = _check_beginning(reasoning[: matches[0].start()], truth.reference)
+    for number, step in enumerate(steps):
+        faults += _check_step(number, step, right, {earlier.thing.cell for earlier in steps[:number]})
+    for number, (step, counted) in enumerate(zip(steps, count_up(program, steps), strict=True)):
+        if step.tally != counted.tally and len(step.verdicts) == len(program.groups):
+            faults.append(Fault(f"step {number + 1}: counts {step.tally}, not {counted.tally}", number))
+    missed = [cell for cell in right if cell not in {step.thing.cell for step in steps}]
+    faults += [Fault(f"{right[cell].thing.words} is not looked at") for cell in missed]
+    end = reasoning[matches[-1].end() :]
+    return (*faults, *_check_end(program, steps, truth.answer, end, choices))
+
+
+def _read_step(match: re.Match[str]) -> Step:
+    *thing, verdicts, tally = match.groups()
+    numbers = tuple(int(number) for number in re.findall(r"\d+", tally or ""))
+    return Step(Seen(*thing), tuple(word == "yes" for word in re.findall(r"yes|no", verdicts)), numbers)
+
+
+def _check_beginning(beginning: str, reference: Seen | None) -> list[Fault]:
+    cells = set(re.findall(r"\b[A-G][1-7]\b", beginning))
+    if reference is not None and cells and cells != {reference.cell}:
+        return [Fault(f"the reference is at {reference.cell}, not {', '.join(sorted(cells))}")]
+    return []
+
+
+def _check_step(number: int, step: Step, right: Mapping[str, Step], before: set[str]) -> list[Fault]:
+    where = f"step {number + 1}: "
+    if step.thing.cell in before:
+        return [Fault(f"{where}{step.thing.cell} is looked at twice", number)]
+    expected = right.get(step.thing.cell)
+    if expected is None:
+        return [Fault(f"{where}{step.thing.words} should not be looked at", number)]
+    if step.thing != expected.thing:
+        return [Fault(f"{where}{step.thing.words}: it is {expected.thing.words}", number)]
+    if step.verdicts != expected.verdicts:
+        said, true = (
+            ", ".join("yes" if one else "no" for one in verdicts) for verdicts in (step.verdicts, expected.verdicts)
+        )
+        return [Fault(f"{where}{step.thing.words}: {true}, not {said}", number)]
+    return []
+
+
+def _check_end(
+    program: Program, steps: Sequence[Step], answer: str, end: str, choices: Sequence[str]
+) -> tuple[Fault, ...]:
+    """The last sentences: they must state the right answer, a right sum, a right comparison and the right letter."""
+    faults = []
+    letter = re.search(r"option\s+([A-Z])", end)
+    if choices:
+        right = ascii_uppercase[list(choices).index(answer)] if answer in choices else None
+        if letter is None or letter.group(1) != right:
+            faults.append(Fault(f"the option is {right}, not {letter.group(1) if letter else 'named'}"))
+    said = end[: letter.start()] if letter else end
+    numbers = re.findall(r"\d+", said)
+    if program.family in ("exist", "compare"):
+        words = re.findall(r"\b(yes|no)\b", said)
+        if words[-1:] != [answer]:
+            faults.append(Fault(f"it ends with {words[-1] if words else 'nothing'}, not {answer}"))
+    elif program.family == "attribute":
+        if not re.search(rf"\b{answer}\b", said):
+            faults.append(Fault(f"it does not end with {answer}"))
+    elif numbers[-1:] != [answer]:
+        faults.append(Fault(f"it ends with {numbers[-1] if numbers else 'nothing'}, not {answer}"))
+    counted = [str(number) for number in follow(program, steps, None).numbers] if program.family == "compare" else []
+    if program.family == "compare" and numbers != counted:
+        faults.append(Fault(f"it compares {' and '.join(numbers)}, not {' and '.join(counted)}"))
+    return tuple(faults)
+
+
+def _plain(text: str) -> str:
+    return text.strip().strip(".").casefold()
