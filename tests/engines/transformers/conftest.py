@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.engines.transformers.tiny import FAMILIES, Tiny, make_tiny
 
 from stepsight.engines.transformers import TransformersEngine
-from tests.engines.transformers.tiny import FAMILIES, Tiny, make_tiny
 
 
 @pytest.fixture(scope="session")

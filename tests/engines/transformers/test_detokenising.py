@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engines.transformers.tiny import make_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from stepsight.engines.transformers.detokenising import Detokenizer
-from tests.engines.transformers.tiny import make_tokenizer
 
 BYTE_LEVEL = make_tokenizer()
 
@@ -24,7 +26,9 @@ def _sentencepiece_like() -> PreTrainedTokenizerFast:
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     backend.add_special_tokens([AddedToken("</s>", special=True)])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
+    fast: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerFast = fast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
+    return made
 
 
 FALLBACK = _sentencepiece_like()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.engines.transformers.tiny import Tiny, runner_of
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.slots import Slots
 from stepsight.protocols import Completion, SampleRequest, ScoreRequest, Turn
 from stepsight.records import Piece
-from tests.engines.transformers.tiny import Tiny, runner_of
 
 LONG = "Look at the picture, then say what is in the other corner, in one word or in two. "
 
@@ -45,7 +45,9 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
     return torch.allclose(first, second, atol=1e-4, rtol=1e-4)
 
 
-async def test_greedy_tokens_are_those_of_generate(tiny: Tiny, engine: TransformersEngine, pictures: list[Path]) -> None:
+async def test_greedy_tokens_are_those_of_generate(
+    tiny: Tiny, engine: TransformersEngine, pictures: list[Path]
+) -> None:
     for turns in conversations(pictures):
         expected = tiny.generate(turns, 24)
         request = SampleRequest(turns, seeds=(0,), max_tokens=24, temperature=0.0)
@@ -119,7 +121,9 @@ async def test_logprobs_are_those_of_a_full_forward_after_branching_and_two_stag
     seconds = await asyncio.gather(
         *(
             engine.sample(
-                SampleRequest(turns, seeds=(4, 5), prefix=(result.completions[1].piece, Piece(text="\n\n")), max_tokens=8)
+                SampleRequest(
+                    turns, seeds=(4, 5), prefix=(result.completions[1].piece, Piece(text="\n\n")), max_tokens=8
+                )
             )
             for turns, result in zip(every, firsts, strict=True)
         )
@@ -138,7 +142,8 @@ async def test_logprobs_are_those_of_a_full_forward_after_branching_and_two_stag
 async def test_scores_are_those_of_a_full_forward(tiny: Tiny, engine: TransformersEngine, pictures: list[Path]) -> None:
     options = ("1", "2", "the answer is on", "<CONCLUSION>é")
     requests = [
-        ScoreRequest(turns, options, prefix=(Piece(text="So "), Piece(text="far: "))) for turns in conversations(pictures)
+        ScoreRequest(turns, options, prefix=(Piece(text="So "), Piece(text="far: ")))
+        for turns in conversations(pictures)
     ]
     results = await engine.score(requests)
     again = await engine.score(requests)

@@ -32,7 +32,9 @@ def put(store: PrefixStore, keys: Keys) -> int:
 
 
 @given(stored=SEQUENCES, asked=SEQUENCES)
-def test_the_longest_stored_prefix_is_found_with_its_own_values(stored: list[list[int]], asked: list[list[int]]) -> None:
+def test_the_longest_stored_prefix_is_found_with_its_own_values(
+    stored: list[list[int]], asked: list[list[int]]
+) -> None:
     store = PrefixStore(2**30)
     for sequence in stored:
         assert put(store, keys_of(sequence)) == len(sequence)

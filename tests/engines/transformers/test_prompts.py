@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engines.transformers.test_exactness import conversations
+from tests.engines.transformers.tiny import Tiny, runner_of
 
 from stepsight.errors import InputError, PictureError
 from stepsight.protocols import Turn
 from stepsight.records import Piece
-from tests.engines.transformers.test_exactness import conversations
-from tests.engines.transformers.tiny import Tiny, runner_of
 
 
 def test_ids_are_those_of_the_processor(tiny: Tiny, pictures: list[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -68,13 +68,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in TAGS])
-    return PreTrainedTokenizerFast(
+    made: PreTrainedTokenizerFast = cast(Any, PreTrainedTokenizerFast)(
         tokenizer_object=backend,
         bos_token="<s>",
         eos_token="<|end|>",
         pad_token="<pad>",
         clean_up_tokenization_spaces=False,
     )
+    return made
 
 
 def _text(tokenizer: PreTrainedTokenizerFast, **extra: Any) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def _text(tokenizer: PreTrainedTokenizerFast, **extra: Any) -> dict[str, Any]:
     }
 
 
-_VISION = {
+_VISION: dict[str, Any] = {
     "hidden_size": 24,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
@@ -104,21 +105,21 @@ _VISION = {
 
 
 def _build(family: str, tokenizer: PreTrainedTokenizerFast) -> tuple[Any, Any]:
-    image = tokenizer.convert_tokens_to_ids("<image>")
+    image: Any = tokenizer.convert_tokens_to_ids("<image>")
     square = {"height": 16, "width": 16}
     if family.startswith("llava"):
         clip = "clip" in family
         vision: Any = CLIPVisionConfig(**_VISION, projection_dim=24) if clip else SiglipVisionConfig(**_VISION)
         text: Any = Qwen2Config(**_text(tokenizer)) if "qwen2" in family else LlamaConfig(**_text(tokenizer))
-        strategy = "default" if clip else "full"
+        strategy: Any = "default" if clip else "full"
         llava = LlavaConfig(
             vision_config=vision,
             text_config=text,
-            image_token_id=image,
+            image_token_index=image,
             vision_feature_layer=-2 if clip else -1,
             vision_feature_select_strategy=strategy,
         )
-        processor: Any = LlavaProcessor(
+        processor = cast(Any, LlavaProcessor)(
             image_processor=CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=square)
             if clip
             else SiglipImageProcessorPil(size=square),
@@ -158,12 +159,17 @@ class Tiny:
 
     def inputs(self, turns: tuple[Turn, ...]) -> Any:
         conversation = [
-            {"role": turn.role, "content": [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.text}]}
+            {
+                "role": turn.role,
+                "content": [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.text}],
+            }
             for turn in turns
         ]
         text = self.processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False)
         images = [Image.open(path).convert("RGB") for turn in turns for path in turn.images]
-        return self.processor(text=[text], images=[images] if images else None, add_special_tokens=False, return_tensors="pt")
+        return self.processor(
+            text=[text], images=[images] if images else None, add_special_tokens=False, return_tensors="pt"
+        )
 
     def logits(self, turns: tuple[Turn, ...], extra: tuple[int, ...] = ()) -> torch.Tensor:
         """Fresh full forward: logits after the prompt and after each of `extra`, (1 + extra, vocabulary)."""
@@ -172,7 +178,8 @@ class Tiny:
         inputs.pop("attention_mask")
         with torch.no_grad():
             logits = self.model(input_ids=ids, use_cache=False, **inputs).logits[0]
-        return logits[len(logits) - len(extra) - 1 :]
+        last: torch.Tensor = logits[len(logits) - len(extra) - 1 :]
+        return last
 
     def generate(self, turns: tuple[Turn, ...], tokens: int) -> list[int]:
         inputs = self.inputs(turns)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 
 from stepsight.engines.transformers.families import family_of
 from stepsight.errors import ModelError
@@ -57,11 +58,18 @@ def load_model(
         raise ModelError(f"the processor of {name} does not load: {_first_line(error)}") from error
     check_processor(name, processor)
     try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            name, dtype=dtype if dtype == "auto" else _dtype(dtype), attn_implementation="sdpa", **options
+        loaded, info = cast(Any, AutoModelForImageTextToText).from_pretrained(
+            name,
+            dtype=dtype if dtype == "auto" else _dtype(dtype),
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the weights of {name} do not load: {_first_line(error)}") from error
+    if missing := sorted(info["missing_keys"]):
+        # The library fills gaps with random numbers and goes on.
+        raise ModelError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
     return loaded.to(where).eval(), processor
 
 
