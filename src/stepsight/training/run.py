@@ -129,7 +129,8 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
     else:
         raise InputError("sft needs `data`", hint="name a mixture of lessons or a file of rows")
     if how.compile:
-        model.model.language_model = torch.compile(model.model.language_model, dynamic=True)
+        # In place: `torch.compile` would wrap the module, and every weight's name would change.
+        model.model.language_model.compile(dynamic=True)
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=how.steps,
