@@ -65,8 +65,8 @@ def start_model(recipe: TrainRecipe, processor: Any) -> Any:
         vision = model.config.vision_config
         if vision.image_size != GRID * vision.patch_size:
             raise ModelError(
-                f"align needs {GRID} x {GRID} patches; this model has patches of {vision.patch_size} pixels in pictures "
-                f"of {vision.image_size}",
+                f"align needs {GRID} x {GRID} patches; this model has patches of {vision.patch_size} pixels "
+                f"in pictures of {vision.image_size}",
                 hint=f"set picture to {GRID} times patch",
             )
     return model
