@@ -18,7 +18,9 @@ from stepsight.world.scene import CELLS, GRID, VALUES
 from stepsight.world.split import pose
 
 PRESENCE = ("table", "object")
-NAMES: dict[str, tuple[str, ...]] = {"cell": CELLS, "presence": PRESENCE, **VALUES}
+NAMES: dict[str, tuple[str, ...]] = {"cell": CELLS, "presence": PRESENCE} | {
+    str(name): values for name, values in VALUES.items()
+}
 ABSENT = -100
 SHARPNESS = 3.0
 """What inner products with word embeddings are multiplied by, so that embeddings can stay small."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from stepsight.errors import ModelError
 from stepsight.world.lessons import Span
 
 IGNORED = -100
@@ -43,26 +44,77 @@ def encode_exchange(processor: Any, user: str, picture: Image.Image | None, span
 
     Raises:
         ValueError: nothing is left to learn.
+        ModelError: as `encode_conversation`.
     """
-    content: list[dict[str, str]] = [{"type": "image"}] if picture is not None else []
-    content.append({"type": "text", "text": user})
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    if picture is None:
-        ids, pixels = processor.tokenizer(prompt, add_special_tokens=False)["input_ids"], None
-    else:
-        batch = processor(text=[prompt], images=[picture], return_tensors="pt")
-        ids, pixels = batch["input_ids"][0].tolist(), batch["pixel_values"]
-    labels, weights = [IGNORED] * len(ids), [0.0] * len(ids)
-    for span in spans:
-        piece = processor.tokenizer(span.text, add_special_tokens=False)["input_ids"]
-        ids = ids + piece
-        labels += piece if span.weight else [IGNORED] * len(piece)
-        weights += [span.weight] * len(piece)
-    end = processor.tokenizer.eos_token_id
-    ids, labels, weights = [*ids, end], [*labels, end], [*weights, min(1.0, spans[-1].weight)]
+    return encode_conversation(processor, [(user, spans)], picture)
+
+
+def encode_conversation(
+    processor: Any, exchanges: Sequence[tuple[str, Sequence[Span]]], picture: Image.Image | None
+) -> Encoded:
+    """Encode user turns and the assistant's replies in turn; the picture stands in the first user turn.
+
+    Args:
+        processor: of the model in training.
+        exchanges: text of a user turn, and the reply's text; spans of weight 0 are given and not learned.
+        picture: RGB picture or None.
+
+    Raises:
+        ValueError: nothing is left to learn.
+        ModelError: the processor turns a picture into more than one tensor, or its chat template rewrites earlier
+            turns (then no reply but the last would be what the model sees later).
+    """
+    tokenizer = processor.tokenizer
+    turns: list[dict[str, Any]] = []
+    written = ""
+    ids: list[int] = []
+    labels: list[int] = []
+    weights: list[float] = []
+    pixels = None
+    for user, spans in exchanges:
+        first = picture is not None and not turns
+        turns.append(_turn("user", user, picture=first))
+        prompt = processor.apply_chat_template(turns, add_generation_prompt=True)
+        if not prompt.startswith(written):
+            raise ModelError("the chat template rewrites earlier turns", hint="train on rows of a single exchange")
+        if first:
+            piece, pixels = _with_picture(processor, prompt, picture)
+        else:
+            piece = tokenizer(prompt[len(written) :], add_special_tokens=False)["input_ids"]
+        ids += piece
+        labels += [IGNORED] * len(piece)
+        weights += [0.0] * len(piece)
+        for span in spans:
+            piece = tokenizer(span.text, add_special_tokens=False)["input_ids"]
+            ids += piece
+            labels += piece if span.weight else [IGNORED] * len(piece)
+            weights += [span.weight] * len(piece)
+        ids.append(tokenizer.eos_token_id)
+        labels.append(tokenizer.eos_token_id)
+        weights.append(min(1.0, spans[-1].weight))
+        reply = "".join(span.text for span in spans)
+        turns.append(_turn("assistant", reply, picture=False))
+        written = prompt + reply + tokenizer.eos_token
     if not any(weights):
         raise ValueError("an exchange without anything to learn")
     return Encoded(torch.tensor(ids), torch.tensor(labels), torch.tensor(weights), pixels)
+
+
+def _turn(role: str, text: str, *, picture: bool) -> dict[str, Any]:
+    content: list[dict[str, str]] = [{"type": "image"}] if picture else []
+    return {"role": role, "content": [*content, {"type": "text", "text": text}]}
+
+
+def _with_picture(processor: Any, prompt: str, picture: Image.Image | None) -> tuple[list[int], torch.Tensor]:
+    # The template has written the special tokens already.
+    batch = processor(text=[prompt], images=[picture], return_tensors="pt", add_special_tokens=False)
+    others = set(batch) - {"input_ids", "attention_mask", "pixel_values"}
+    if others or not isinstance(batch["pixel_values"], torch.Tensor) or batch["pixel_values"].ndim != 4:
+        raise ModelError(
+            f"{type(processor).__name__} makes more of a picture than one tensor of pixels",
+            hint="train a model of the LLaVA family",
+        )
+    return batch["input_ids"][0].tolist(), batch["pixel_values"]
 
 
 def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, torch.Tensor]:

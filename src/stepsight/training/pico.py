@@ -134,7 +134,7 @@ def build_model(sizes: PicoSizes, tokenizer: PreTrainedTokenizerFast) -> LlavaFo
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_token_index=int(tokenizer.vocab[IMAGE]),
         image_seq_length=(sizes.picture // sizes.patch) ** 2,
         projector_hidden_act="gelu",
         vision_feature_select_strategy="full",

@@ -3,98 +3,150 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from stepsight.errors import InputError
+from stepsight.prompts.judge import judge_prompts
+from stepsight.recipes import Recipe
 from stepsight.world.lessons import LessonKind
 
 
-class Strict(BaseModel):
-    """A frozen part of a recipe; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PicoSizes(Strict):
+class PicoSizes(Recipe):
     """The sizes of a pico that is built from nothing.
 
     The vision tower sees pictures of `picture` x `picture` pixels in patches of `patch` x `patch`.
     """
 
-    picture: int = 112
-    patch: int = 16
-    vision_hidden: int = 128
-    vision_layers: int = 3
-    vision_heads: int = 4
-    text_hidden: int = 256
-    text_layers: int = 4
-    text_heads: int = 8
-    text_mlp: int = 512
-    rope_theta: float = 1e6
-    context: int = 2048
+    picture: int = Field(default=112, gt=0)
+    patch: int = Field(default=16, gt=0)
+    vision_hidden: int = Field(default=128, gt=0)
+    vision_layers: int = Field(default=3, gt=0)
+    vision_heads: int = Field(default=4, gt=0)
+    text_hidden: int = Field(default=256, gt=0)
+    text_layers: int = Field(default=4, gt=0)
+    text_heads: int = Field(default=8, gt=0)
+    text_mlp: int = Field(default=512, gt=0)
+    rope_theta: float = Field(default=1e6, gt=0)
+    context: int = Field(default=2048, gt=0)
+
+    @model_validator(mode="after")
+    def _divide(self) -> PicoSizes:
+        for whole, part in (("picture", "patch"), ("vision_hidden", "vision_heads"), ("text_hidden", "text_heads")):
+            if getattr(self, whole) % getattr(self, part):
+                raise ValueError(f"{whole} ({getattr(self, whole)}) is no multiple of {part} ({getattr(self, part)})")
+        return self
 
 
-class StartFromNothing(Strict):
+class StartFromNothing(Recipe):
     """Build a new pico with random weights and its own tokenizer."""
 
     build: PicoSizes
 
 
-class StartFromFolder(Strict):
+class StartFromFolder(Recipe):
     """Go on from a model folder or hub id."""
 
     folder: str
 
 
-class WorldLessons(Strict):
+class WorldLessons(Recipe):
     """Lessons drawn from the world while training goes on.
 
-    `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict counts
-    in the loss against a token of an answer; `judge_prompts` in which words judging is taught.
+    `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
+    counts in the loss against a token of an answer; `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     seed: int = 0
-    verdict_weight: float = 8.0
+    verdict_weight: float = Field(default=8.0, gt=0)
     judge_prompts: str = "short-1"
 
+    @field_validator("mixture")
+    @classmethod
+    def _something(cls, mixture: dict[LessonKind, float]) -> dict[LessonKind, float]:
+        if not any(mixture.values()):
+            raise ValueError("every weight is 0; give at least one kind of lesson a weight")
+        return mixture
 
-class StagedRows(Strict):
-    """Rows of a JSON-lines file in the public dataset's format (`id`, `image`, `conversations`)."""
+    @field_validator("judge_prompts")
+    @classmethod
+    def _known(cls, version: str) -> str:
+        try:
+            judge_prompts(version)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return version
+
+
+class StagedRows(Recipe):
+    """Rows of a JSON-lines file in the public dataset's format (`id`, `image`, `conversations`).
+
+    `images` is the folder that a row's `image` starts from; `seed` decides the order of rows, new in every epoch.
+    """
 
     rows: Path
     images: Path
+    seed: int = 0
 
 
-class Optimisation(Strict):
+class Optimisation(Recipe):
     """How long, how fast and how to save.
 
-    `batch` is the number of lessons a step; `learning_rate` its peak after `warmup` steps, falling to zero as `schedule`
-    says. `bf16: auto` computes in bfloat16 where the processor multiplies it in hardware.
+    `batch` is the number of lessons a step; `learning_rate` its peak after `warmup` steps, falling to zero as
+    `schedule` says. `bf16: auto` computes in bfloat16 where the processor multiplies it in hardware.
     """
 
     steps: int = Field(gt=0)
     batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
-    warmup: int = 100
+    warmup: int = Field(default=100, ge=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    weight_decay: float = 0.01
-    clip: float = 1.0
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
     bf16: bool | Literal["auto"] = "auto"
     compile: bool = False
     seed: int = 42
-    save_every: int = 500
-    log_every: int = 50
-    workers: int = 1
+    save_every: int = Field(default=500, gt=0)
+    log_every: int = Field(default=50, gt=0)
+    workers: int = Field(default=1, ge=0)
 
 
-class TrainRecipe(Strict):
+def _which_start(value: Any) -> str:
+    return "folder" if isinstance(value, StartFromFolder) or (isinstance(value, dict) and "folder" in value) else "new"
+
+
+def _which_data(value: Any) -> str:
+    rows = isinstance(value, StagedRows) or (isinstance(value, dict) and bool({"rows", "images"} & value.keys()))
+    return "rows" if rows else "lessons"
+
+
+# Chosen by what is written, so that a misspelt key is reported once and not for every alternative.
+Start = Annotated[
+    Annotated[StartFromNothing, Tag("new")] | Annotated[StartFromFolder, Tag("folder")], Discriminator(_which_start)
+]
+Data = Annotated[
+    Annotated[WorldLessons, Tag("lessons")] | Annotated[StagedRows, Tag("rows")], Discriminator(_which_data)
+]
+
+
+class TrainRecipe(Recipe):
     """One training run. `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning."""
 
     task: Literal["align", "sft"]
-    start: StartFromNothing | StartFromFolder
-    data: WorldLessons | StagedRows | None = None
+    start: Start
+    data: Data | None = None
     optimisation: Optimisation
     freeze_vision: bool = False
     out: Path
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainRecipe:
+        if self.task == "sft" and self.data is None:
+            raise ValueError("sft needs data: name a mixture of lessons, or a file of rows and its folder of images")
+        if self.task == "align" and self.data is not None:
+            raise ValueError("align takes no data: it draws its own pictures")
+        if self.task == "align" and self.freeze_vision:
+            raise ValueError("align with freeze_vision would leave nothing to learn about pictures")
+        return self

@@ -1,66 +1,37 @@
-"""Run a training recipe through `transformers.Trainer`: progress bar, checkpoints, resume, seed, log."""
+"""Run a training recipe through `transformers.Trainer`: progress bar, checkpoints, resume, seed, log.
+
+One device, and no accumulation of gradients, are covered. Import this module only after `extras.require_training`.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import Trainer, TrainingArguments, set_seed
 
 from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.encoding import collate
 from stepsight.training.losses import sft_loss
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
 from stepsight.training.practice import Practice
-from stepsight.training.recipe import StartFromFolder, TrainRecipe, WorldLessons
+from stepsight.training.preview import preview_patches, preview_rows
+from stepsight.training.recipe import StagedRows, TrainRecipe, WorldLessons
+from stepsight.training.rows import StagedDataset
+from stepsight.training.start import start_model, start_processor
+from stepsight.training.trainer import LogFile, StagedTrainer
 
+logger = logging.getLogger(__name__)
 
-Loss = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-"""From a model and a batch to the loss and to what else is worth logging."""
-
-
-class StagedTrainer(Trainer):
-    """`Trainer` with our loss, reading the dataset in its own order (which is already random)."""
-
-    def __init__(self, *, loss: Loss, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.loss = loss
-        self.seen: dict[str, torch.Tensor] = {}
-
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        loss, self.seen = self.loss(model, inputs)
-        return (loss, {}) if return_outputs else loss
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        seen = {name: round(float(value.detach()), 4) for name, value in self.seen.items()}
-        super().log({**logs, **seen}, *args, **kwargs)
-
-    def _get_train_sampler(self, *_: Any) -> torch.utils.data.Sampler:
-        return torch.utils.data.SequentialSampler(self.train_dataset)
-
-
-class LogFile(TrainerCallback):
-    """Appends every logged line to `log.jsonl`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+SHOWN_FAULTS = 5
+"""How many of the rows that are set aside are named one by one."""
 
 
 def train(
@@ -73,20 +44,43 @@ def train(
 ) -> Path:
     """Run a recipe; a run that was killed goes on from its last checkpoint, a finished one is left as it is.
 
+    Args:
+        recipe_path: a YAML file that says a `TrainRecipe`.
+        overrides: `key=value` texts that change the recipe.
+        out: the run's folder, instead of the recipe's.
+        resume: False starts over: what an earlier run left in the folder is removed.
+        dry_run: check everything, print what the first batch teaches, and neither train nor write anything.
+
     Returns:
-        The folder of the trained model.
+        The folder of the trained model (of a dry run, where it would be).
+
+    Raises:
+        RecipeError: the recipe does not check out; every fault is named.
+        ModelError: the model to start from is missing or cannot be trained.
+        InputError: the data hold nothing to learn from, or several graphics cards are visible.
     """
     recipe = load_recipe(recipe_path, TrainRecipe, overrides)
-    folder = out or recipe.out
-    final = folder / "model"
-    if resume and (final / "config.json").exists():
+    recipe = recipe.model_copy(update={"out": out or recipe.out})
+    folder, final = recipe.out, recipe.out / "model"
+    if resume and not dry_run and (final / "config.json").exists():
+        return final
+    if torch.cuda.device_count() > 1:
+        raise InputError("training runs on one graphics card", hint="choose one: CUDA_VISIBLE_DEVICES=0")
+    processor = start_processor(recipe, recipe_path)
+    dataset = _dataset(recipe, processor)
+    first = dataset[0]  # what cannot be encoded fails here, before the model is loaded
+    if dry_run:
+        batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
+        print(preview_patches(batch) if recipe.task == "align" else preview_rows(batch, processor))
         return final
     set_seed(recipe.optimisation.seed)
-    model, processor = _start(recipe)
+    model = start_model(recipe, processor)
+    if not resume:
+        _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(recipe, folder / "recipe.yaml")
-    trainer = _trainer(recipe, model, processor, folder)
-    checkpoint = _last_checkpoint(folder) if resume else None
+    trainer = _trainer(recipe, model, processor, dataset)
+    checkpoint = _last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     saved = folder / "model.part"
     shutil.rmtree(saved, ignore_errors=True)
@@ -96,42 +90,51 @@ def train(
     return final
 
 
+def _clear(folder: Path) -> None:
+    for left in (folder / "model", folder / "model.part", *folder.glob("checkpoint-*")):
+        shutil.rmtree(left, ignore_errors=True)
+    (folder / "log.jsonl").unlink(missing_ok=True)
+
+
 def _last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that is whole: `trainer_state.json` is written last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _start(recipe: TrainRecipe) -> tuple[Any, Any]:
-    if isinstance(recipe.start, StartFromFolder):
-        source = recipe.start.folder
-        return AutoModelForImageTextToText.from_pretrained(source), AutoProcessor.from_pretrained(source)
-    tokenizer = build_tokenizer()
-    return build_model(recipe.start.build, tokenizer), build_processor(recipe.start.build, tokenizer)
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
-def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> Trainer:
+def _dataset(recipe: TrainRecipe, processor: Any) -> Any:
+    """What the run reads, one row per lesson of every step."""
     how = recipe.optimisation
     length = how.steps * how.batch
+    if isinstance(recipe.data, WorldLessons):
+        return Practice(recipe.data, processor, batch=how.batch, length=length)
+    if isinstance(recipe.data, StagedRows):
+        rows = StagedDataset(recipe.data, processor, length=length)
+        if rows.faults:
+            logger.warning("%d rows are set aside, %d are left", len(rows.faults), len(rows.rows))
+            for fault in rows.faults[:SHOWN_FAULTS]:
+                logger.warning("%s", fault)
+        return rows
+    return Patches(processor, seed=7, length=length)
+
+
+def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> Trainer:
+    how = recipe.optimisation
     if recipe.freeze_vision:
         model.model.vision_tower.requires_grad_(False)
-    collator: Any = None
-    loss: Loss = sft_loss
-    if recipe.task == "align":
-        dataset: Any = Patches(processor, seed=7, length=length)
-        loss = AlignLoss(processor.tokenizer)
-    elif isinstance(recipe.data, WorldLessons):
-        dataset = Practice(recipe.data, processor, batch=how.batch, length=length)
-        pad = processor.tokenizer.pad_token_id
-
-        def collator(rows: Any) -> Any:
-            return collate(rows, pad)
-    else:
-        raise InputError("sft needs `data`", hint="name a mixture of lessons or a file of rows")
     if how.compile:
-        model.model.language_model.compile(dynamic=True)  # in place: the names of the weights stay
+        # In place: `torch.compile` would wrap the module, and every weight's name would change.
+        model.model.language_model.compile(dynamic=True)
     arguments = TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(recipe.out),
         max_steps=how.steps,
         per_device_train_batch_size=how.batch,
         learning_rate=how.learning_rate,
@@ -150,13 +153,14 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, folder: Path) -> T
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
     )
+    align = recipe.task == "align"
     return StagedTrainer(
-        loss=loss,
+        loss=AlignLoss(processor.tokenizer) if align else sft_loss,
         model=model,
         args=arguments,
         train_dataset=dataset,
-        data_collator=collator,
-        callbacks=[LogFile(folder / "log.jsonl")],
+        data_collator=None if align else partial(collate, pad=processor.tokenizer.pad_token_id),
+        callbacks=[LogFile(recipe.out / "log.jsonl")],
     )
 
 

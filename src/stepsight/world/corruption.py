@@ -6,10 +6,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stepsight.world.programs import Group, Program, Seen, Step, Walk, attributes_of, count_up, follow
+from stepsight.world.programs import Group, Program, Relation, Seen, Step, Walk, attributes_of, count_up, follow
 from stepsight.world.scene import CELLS, COLUMNS, VALUES, Attribute
 
 ATTRIBUTE_WEIGHTS: dict[Attribute, float] = {"size": 0.8, "color": 1.0, "material": 1.4, "shape": 1.2}
+"""How often each attribute is the one described wrongly: what is harder to see is mistaken more often."""
+OPPOSITE: dict[Relation, Relation] = {
+    "left of": "right of",
+    "right of": "left of",
+    "behind": "in front of",
+    "in front of": "behind",
+}
 
 
 def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> tuple[Seen, ...]:
@@ -125,8 +132,7 @@ def corrupt_answer(rng: random.Random, program: Program, answer: str, choices: S
 def corrupt_program(rng: random.Random, program: Program) -> Program:
     """A program that misreads the question: another attribute value, a lost attribute, another relation or number."""
     if program.relation is not None and rng.random() < 0.3:
-        flipped = {"left of": "right of", "right of": "left of", "behind": "in front of", "in front of": "behind"}
-        return replace(program, relation=flipped[program.relation])
+        return replace(program, relation=OPPOSITE[program.relation])
     if program.amount and rng.random() < 0.3:
         return replace(program, amount=program.amount % 4 + 1)
     index = rng.randrange(len(program.groups))

@@ -104,14 +104,16 @@ def _shade(normal: Floats, base: Floats, material: str) -> Floats:
     light = LIGHT / np.linalg.norm(LIGHT)
     diffuse = (normal @ light).clip(0, 1)[..., None]
     if material == "rubber":
-        return base * (0.42 + 0.62 * diffuse)
+        matte: Floats = base * (0.42 + 0.62 * diffuse)
+        return matte
     half = light + np.array([0.0, 0.0, 1.0])
     half /= np.linalg.norm(half)
     gloss = (normal @ half).clip(0, 1)[..., None]
     up = -normal[..., 1:2]
     horizon = 0.30 * np.exp(-(((up - 0.05) / 0.16) ** 2))
     body = base * (0.30 + 0.62 * diffuse + 0.25 * up.clip(0, 1) - horizon)
-    return body + 240 * gloss**24 + 45 * gloss**5
+    shaded: Floats = body + 240 * gloss**24 + 45 * gloss**5
+    return shaded
 
 
 def _sphere(x: Floats, y: Floats, turn: int) -> tuple[Floats, Floats]:
@@ -171,7 +173,8 @@ def _cube(x: Floats, y: Floats, turn: int) -> tuple[Floats, Floats]:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
+    return unit
 
 
 def _polygon(x: Floats, y: Floats, corners: list[tuple[float, float]]) -> Floats:

@@ -7,7 +7,6 @@ true stage against one that `corruption` made wrong, or a less wrong one against
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 

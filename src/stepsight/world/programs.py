@@ -99,7 +99,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """The whole way to an answer. `numbers` are the final numbers; `reference` is where a spatial question looks from."""
+    """The whole way to an answer.
+
+    `numbers` are the final numbers; `reference` is where a spatial question looks from.
+    """
 
     steps: tuple[Step, ...]
     numbers: tuple[int, ...]
@@ -130,7 +133,7 @@ def count_up(program: Program, steps: Sequence[Step]) -> tuple[Step, ...]:
     """The same verdicts with the running numbers that follow from them; `exist` and `attribute` keep none."""
     if program.family in ("exist", "attribute"):
         return tuple(steps)
-    numbers = (0, 0) if program.family == "compare" else (0,)
+    numbers: tuple[int, ...] = (0, 0) if program.family == "compare" else (0,)
     counted = []
     for step in steps:
         numbers = tuple(number + more for number, more in zip(numbers, _increments(program, step), strict=True))

@@ -26,9 +26,18 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 TEMPLATES: dict[Family, tuple[str, ...]] = {
-    "count": ("How many {a} are there?", "What number of {a} are in the picture?", "Count the {a}.", "How many {a} do you see?"),
+    "count": (
+        "How many {a} are there?",
+        "What number of {a} are in the picture?",
+        "Count the {a}.",
+        "How many {a} do you see?",
+    ),
     "exist": ("Is there a {a1}?", "Are there any {a}?", "Do you see a {a1}?"),
-    "attribute": ("What {attribute} is the {a1}?", "What is the {attribute} of the {a1}?", "Name the {attribute} of the {a1}."),
+    "attribute": (
+        "What {attribute} is the {a1}?",
+        "What is the {attribute} of the {a1}?",
+        "Name the {attribute} of the {a1}.",
+    ),
     "spatial": ("How many {a} are {relation} the {b1}?", "Count the {a} {relation} the {b1}."),
     "subtract-one": (
         "Subtract all {a}. How many objects are left?",
@@ -44,7 +53,7 @@ TEMPLATES: dict[Family, tuple[str, ...]] = {
         "Add {amount} {a}. How many {a} are there now?",
         "If {amount} {a} are added, how many {a} are there?",
     ),
-}  # fmt: skip
+}
 COMPARE_TEMPLATES: dict[Comparison, tuple[str, ...]] = {
     "more than": ("Are there more {a} than {b}?", "Are the {a} more than the {b}?"),
     "fewer than": ("Are there fewer {a} than {b}?", "Are there less {a} than {b}?"),
@@ -126,11 +135,13 @@ def _draw_program(rng: random.Random, family: Family, things: Sequence[Seen], sp
     if family == "attribute":
         attribute = rng.choice(list(VALUES))
         group = _draw_unique(rng, things, attribute)
-        return group and Program(family, (group,), attribute=attribute)
+        return None if group is None else Program(family, (group,), attribute=attribute)
     if family == "spatial":
         reference = _draw_unique(rng, things)
         counted = Group() if rng.random() < 0.4 else first
-        return reference and Program(family, (counted, reference), relation=rng.choice(RELATIONS))
+        if reference is None:
+            return None
+        return Program(family, (counted, reference), relation=rng.choice(RELATIONS))
     if family == "add":
         return Program(family, (Group() if rng.random() < 0.2 else first,), amount=rng.randint(1, 4))
     return Program(family, (first,))

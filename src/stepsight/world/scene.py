@@ -1,7 +1,7 @@
 """Scenes of the drawn world `tabletop`: things on a grey table, seen from above at an angle, in the manner of CLEVR.
 
-A scene is exact: where each thing stands and what it is. The table is divided into a grid of 7 x 7 cells, columns A to G
-from left to right and rows 1 to 7 from back to front; a thing's cell is the one its middle lies in, and no two things
+A scene is exact: where each thing stands and what it is. The table is divided into a grid of 7 x 7 cells, columns A to
+G from left to right and rows 1 to 7 from back to front; a thing's cell is the one its middle lies in, and no two things
 share one.
 """
 

@@ -8,8 +8,6 @@ draws from it.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +15,9 @@ from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-from stepsight.errors import InputError, RecordError
+from stepsight.errors import InputError
+from stepsight.files import whole_file
+from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.records import Question
 from stepsight.stages import Stage, render
 from stepsight.world.drawing import MARK, draw_picture
@@ -137,12 +137,11 @@ def draw_split(split: str, *, seed: int, count: int) -> Iterator[Drawn]:
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that says it was drawn by the world; by way of a temporary name."""
+    """Write a PNG that says it was drawn by the world; it appears whole or not at all."""
     mark = PngImagePlugin.PngInfo()
     mark.add_text(*MARK)
-    temporary = path.with_name(f".{path.name}.part")
-    picture.save(temporary, format="PNG", pnginfo=mark)
-    os.replace(temporary, path)
+    with whole_file(path) as stream:
+        picture.save(stream, format="PNG", pnginfo=mark)
 
 
 def save_split(
@@ -160,19 +159,18 @@ def save_split(
     Returns:
         The path of `questions.jsonl`, in which images are named relative to it.
     """
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in range(count):
-        posed = pose(split, seed=seed, index=index)
-        image = Path("images") / f"{posed.id}.png"
-        if not (out / image).exists():
-            save_picture(draw_picture(posed.scene), out / image)
-        rows.append(posed.question((image,)).model_dump_json())
-        progress(index + 1)
+
+    def questions() -> Iterator[Question]:
+        for index in range(count):
+            posed = pose(split, seed=seed, index=index)
+            image = Path("images") / f"{posed.id}.png"
+            if not (out / image).exists():
+                save_picture(draw_picture(posed.scene), out / image)
+            yield posed.question((image,))
+            progress(index + 1)
+
     path = out / "questions.jsonl"
-    temporary = path.with_name(".questions.jsonl.part")
-    temporary.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
-    os.replace(temporary, path)
+    write_jsonl(path, questions())
     return path
 
 
@@ -185,11 +183,7 @@ def load_questions(path: Path) -> list[Question]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint="make one with `stepsight draw`")
-    questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            question = Question.model_validate(json.loads(line))
-        except ValueError as error:
-            raise RecordError(f"{path}:{number}: {error}", hint="mend or remove the row") from error
-        questions.append(question.model_copy(update={"images": tuple(path.parent / name for name in question.images)}))
-    return questions
+    return [
+        question.model_copy(update={"images": tuple(path.parent / name for name in question.images)})
+        for question in read_jsonl(path, Question)
+    ]

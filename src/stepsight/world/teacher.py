@@ -32,7 +32,9 @@ def write_summary(rng: random.Random, program: Program) -> str:
     plan = {
         "count": f"count the {first.many}",
         "exist": f"look for a {first.one}",
-        "compare": f"count the {first.many} and the {last.many} and see if the first is {program.comparison} the second",
+        "compare": (
+            f"count the {first.many} and the {last.many} and see if the first is {program.comparison} the second"
+        ),
         "attribute": f"find the {first.one} and read its {program.attribute}",
         "spatial": f"find the {last.one} and count the {first.many} {program.relation} it",
         "subtract-one": f"take away the {first.many} and count what is left",

@@ -1,0 +1,95 @@
+"""Where a run starts: its processor and model, checked before anything is computed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from stepsight.errors import ModelError, StepsightError
+from stepsight.recipes import load_recipe
+from stepsight.training.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.recipe import StartFromFolder, TrainRecipe
+from stepsight.world.scene import GRID
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def start_processor(recipe: TrainRecipe, recipe_path: Path) -> Any:
+    """The processor of the model that the run starts from.
+
+    Args:
+        recipe: what to run.
+        recipe_path: its file; if the start folder is missing, a recipe beside it may be the one that makes it.
+
+    Raises:
+        ModelError: there is no such model, or it has no chat template.
+    """
+    if not isinstance(recipe.start, StartFromFolder):
+        return build_processor(recipe.start.build, build_tokenizer())
+    source = recipe.start.folder
+    _check_folder(source, recipe_path)
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"no processor can be loaded from {source}: {error}", hint="give a whole model folder"
+        ) from error
+    if not getattr(processor, "chat_template", None) or not hasattr(processor, "image_processor"):
+        raise ModelError(
+            f"{source} has no chat template or no image processor", hint="start from an instruction-tuned vision model"
+        )
+    return processor
+
+
+def start_model(recipe: TrainRecipe, processor: Any) -> Any:
+    """The model that the run starts from, in float32; a new one has weights drawn from torch's current seed.
+
+    Raises:
+        ModelError: the folder's weights cannot be loaded, or its patches are not the grid's cells (`align` only).
+    """
+    if isinstance(recipe.start, StartFromFolder):
+        source = recipe.start.folder
+        try:
+            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"no model can be loaded from {source}: {error}", hint="give a vision-language model"
+            ) from error
+    else:
+        model = build_model(recipe.start.build, processor.tokenizer)
+    if recipe.task == "align":
+        vision = model.config.vision_config
+        if vision.image_size != GRID * vision.patch_size:
+            raise ModelError(
+                f"align needs {GRID} x {GRID} patches; this model has patches of {vision.patch_size} pixels "
+                f"in pictures of {vision.image_size}",
+                hint=f"set picture to {GRID} times patch",
+            )
+    return model
+
+
+def _check_folder(source: str, recipe_path: Path) -> None:
+    folder = Path(source)
+    if (folder / "config.json").is_file():
+        return
+    if folder.is_dir():
+        raise ModelError(f"{source} holds no model: config.json is missing", hint=_maker(source, recipe_path))
+    maker = _maker(source, recipe_path)
+    if "stepsight train" in maker or not _HUB_ID.fullmatch(source):
+        raise ModelError(f"there is no model folder {source}", hint=maker)
+
+
+def _maker(source: str, recipe_path: Path) -> str:
+    """Which recipe beside this one makes the model, as the next step to take."""
+    for other in sorted(recipe_path.parent.glob("*.yaml")):
+        try:
+            made = load_recipe(other, TrainRecipe).out / "model"
+        except StepsightError:
+            continue
+        if made.resolve() == Path(source).resolve():
+            return f"make it first: stepsight train {other}"
+    return "give a model folder or a hub id"
