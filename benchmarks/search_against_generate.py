@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from stepsight.assembly import ModelChoice, build_judge, load_model
+from stepsight.assembly import ModelChoice, build_judge, load_model, resolve_model
 from stepsight.engines.transformers.loading import load_model as load_weights
 from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
@@ -64,9 +64,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     loaded = load_model(ModelChoice(arguments.model))
-    search, judge = strategy("stage-beam"), build_judge("self", loaded)
+    search, judge = strategy("stage-beam"), build_judge("self", loaded, search="stage-beam", width=arguments.width)
     settings = SearchSettings(width=arguments.width, max_tokens=400)
-    model, processor = load_weights(loaded.folder)
+    model, processor = load_weights(resolve_model(arguments.model))
     with tempfile.TemporaryDirectory() as folder:
         questions = load_questions(save_split("test", seed=17, count=arguments.questions + 1, out=Path(folder)))
         ours, naive = [], []
