@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepsight.engines.scripted import PICTURE_TOKENS, SampleCall, ScoreCall, ScriptedEngine, tokens_of
@@ -58,6 +58,7 @@ async def test_functions_see_the_request_the_slot_and_the_seed() -> None:
     assert (await engine.score([ScoreRequest(TURNS, ("a", "bcd"))]))[0].logprobs == (1.0, 3.0)
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="ab .<", max_size=40), limit=st.integers(1, 8))
 def test_stop_and_length_are_honoured(text: str, limit: int) -> None:
     engine = ScriptedEngine([text])

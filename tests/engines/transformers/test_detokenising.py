@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engines.transformers.tiny import make_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -38,6 +38,7 @@ def decoded(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=30))
 def test_byte_level_streams_give_the_text_and_never_half_a_character(text: str) -> None:
     text = f"<SUMMARY>{text}</SUMMARY>"
@@ -51,6 +52,7 @@ def test_byte_level_streams_give_the_text_and_never_half_a_character(text: str) 
     assert read + stream.flush() == text
 
 
+@settings(deadline=None)
 @given(ids=st.lists(st.integers(0, len(BYTE_LEVEL) - 1), max_size=20))
 def test_byte_level_streams_give_what_the_tokenizer_decodes(ids: list[int]) -> None:
     stream = Detokenizer(BYTE_LEVEL).stream()
@@ -63,6 +65,7 @@ def test_a_token_outside_the_tokenizer_says_nothing() -> None:
     assert Detokenizer(BYTE_LEVEL).token_bytes(len(BYTE_LEVEL) + 2) == b""
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="ab c é日😀", max_size=20))
 def test_other_tokenizers_stream_the_same_text_as_they_decode(text: str) -> None:
     ids = FALLBACK(text, add_special_tokens=False)["input_ids"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepsight.engines.transformers.prefix_store import Keys, PrefixStore, common_length
@@ -31,6 +31,7 @@ def put(store: PrefixStore, keys: Keys) -> int:
     return store.insert(keys, lambda start, end: values_of(keys)[:, :, :, start:end].clone())
 
 
+@settings(deadline=None)
 @given(stored=SEQUENCES, asked=SEQUENCES)
 def test_the_longest_stored_prefix_is_found_with_its_own_values(
     stored: list[list[int]], asked: list[list[int]]
@@ -46,6 +47,7 @@ def test_the_longest_stored_prefix_is_found_with_its_own_values(
             assert torch.equal(torch.cat(parts, dim=3), values_of(keys[:length]))
 
 
+@settings(deadline=None)
 @given(stored=SEQUENCES, tokens=st.integers(0, 30))
 def test_the_bound_is_never_exceeded_and_what_is_found_is_right(stored: list[list[int]], tokens: int) -> None:
     one = 8 + 2 * 2 * 3 * 4
@@ -87,6 +89,16 @@ def test_what_was_used_longest_ago_goes_first_and_a_shared_prompt_outlives_its_l
     assert store.match(keys_of(first))[0] == 25
     assert store.match(keys_of(third))[0] == 25
     assert store.match(keys_of(second))[0] == 20
+
+
+def test_a_beginning_outlives_what_continues_it() -> None:
+    one = 8 + 2 * 2 * 3 * 4
+    store = PrefixStore(10 * one)
+    put(store, keys_of([0, 1, 2, 3, 4]))
+    put(store, keys_of([0, 1, 2, 3, 4, 5, 6]))
+    put(store, keys_of([9, 9, 9, 9]))
+    assert store.match(keys_of([0, 1, 2, 3, 4, 5, 6]))[0] == 5
+    assert store.match(keys_of([9, 9, 9, 9]))[0] == 4
 
 
 def test_only_what_is_missing_is_asked_for() -> None:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepsight.engines.transformers.sampling import choose, nucleus, uniforms
@@ -23,6 +23,7 @@ def pick(logits: torch.Tensor, temperature: float, top_p: float, draws: list[flo
     return tokens.tolist(), logprobs.tolist()
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.sampled_from([2, 7, 300, 1000]),
@@ -43,6 +44,7 @@ def test_tokens_come_from_the_nucleus_with_their_own_logprob(
         assert logprob == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-4)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), top_p=st.floats(0.05, 1.0), sharpness=st.floats(0.1, 6.0))
 def test_a_wide_nucleus_is_the_same_however_it_is_found(seed: int, top_p: float, sharpness: float) -> None:
     logits = torch.randn(500, generator=torch.Generator().manual_seed(seed)) * sharpness
