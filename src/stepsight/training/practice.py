@@ -46,6 +46,7 @@ class Practice(Dataset[Encoded]):
                 index=number * size + place,
                 prompts=self.prompts,
                 verdict_weight=self.lessons.verdict_weight,
+                step_weight=self.lessons.step_weight,
             )
             rows.append(encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans))
         rows.sort(key=lambda row: len(row.ids))

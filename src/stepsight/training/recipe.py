@@ -55,12 +55,14 @@ class WorldLessons(Recipe):
     """Lessons drawn from the world while training goes on.
 
     `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
-    counts in the loss against a token of an answer; `judge_prompts` in which words judging is taught.
+    counts in the loss against a token of an answer, `step_weight` what a `yes` or `no` within REASONING counts;
+    `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     seed: int = 0
     verdict_weight: float = Field(default=8.0, gt=0)
+    step_weight: float = Field(default=1.0, gt=0)
     judge_prompts: str = "short-1"
 
     @field_validator("mixture")

@@ -7,6 +7,8 @@ true stage against one that `corruption` made wrong, or a less wrong one against
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +29,10 @@ LessonKind = Literal["answer", "read", "summary", "caption", "reasoning", "concl
 each, pairs of whole answers, and the correctness screen."""
 
 
+DECISION = re.compile(r"( yes| no)(?=[,.])")
+"""A decision about one object; its space belongs to its token."""
+
+
 @dataclass(frozen=True)
 class Span:
     """A stretch of assistant text and the weight of its loss; 0 means it is given, not learned."""
@@ -45,7 +51,7 @@ class Lesson:
 
 
 def draw_lesson(
-    kind: LessonKind, *, seed: int, index: int, prompts: JudgePrompts, split: str = "train", verdict_weight: float = 8.0
+    kind: LessonKind, *, seed: int, index: int, prompts: JudgePrompts, split: str = "train", verdict_weight: float = 8.0, step_weight: float = 1.0
 ) -> Lesson:
     """Lesson number `index` of a kind under a seed; the same for ever.
 
@@ -56,14 +62,15 @@ def draw_lesson(
         prompts: the judge's prompt set that the model will be asked with.
         split: where scenes come from.
         verdict_weight: weight of a verdict's single token against 1 for a token of an answer.
+        step_weight: weight of each `yes` and `no` within REASONING.
     """
     posed = pose(split, seed=seed, index=index)
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
     if kind == "answer":
-        return Lesson(question_text(question), draw_picture(posed.scene), (Span(render(posed.stages)),))
+        return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, step_weight))
     if kind == "read":
-        return _read(rng, posed, question)
+        return _read(rng, posed, question, step_weight)
     if kind == "screen":
         return _screen(rng, posed, question, prompts, verdict_weight)
     stage = None if kind == "whole" else Stage(kind.upper())
@@ -75,7 +82,7 @@ def draw_lesson(
     return Lesson(turn.text, draw_picture(posed.scene), (Span(label, verdict_weight),))
 
 
-def _read(rng: random.Random, posed: Posed, question: Question) -> Lesson:
+def _read(rng: random.Random, posed: Posed, question: Question, step_weight: float) -> Lesson:
     """Half of the captions are wrong, so that REASONING is learned to follow the caption and not the picture."""
     stages = dict(posed.stages)
     if rng.random() < 0.5:
@@ -90,11 +97,20 @@ def _read(rng: random.Random, posed: Posed, question: Question) -> Lesson:
                 stages[Stage.CAPTION] = write_caption(rng, things)
                 stages[Stage.REASONING] = write_reasoning(posed.asked.program, way, letter)
                 stages[Stage.CONCLUSION] = letter or way.answer
+    return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
+
+
+def _spans(stages: Mapping[Stage, str], step_weight: float, given: Stage | None = None) -> tuple[Span, ...]:
+    """The answer in spans: `given` is not learned, and the decisions within REASONING weigh `step_weight`."""
     spans = []
     for number, (stage, text) in enumerate(stages.items()):
-        weight = 0.0 if stage is Stage.CAPTION else 1.0
-        spans.append(Span((SEPARATOR if number else "") + render_stage(stage, text), weight))
-    return Lesson(question_text(question), None, tuple(spans))
+        written = (SEPARATOR if number else "") + render_stage(stage, text)
+        if stage is Stage.REASONING and step_weight != 1.0:
+            pieces = DECISION.split(written)
+            spans += [Span(piece, step_weight if place % 2 else 1.0) for place, piece in enumerate(pieces) if piece]
+        else:
+            spans.append(Span(written, 0.0 if stage is given else 1.0))
+    return tuple(spans)
 
 
 def _letter(posed: Posed, answer: str) -> str:
