@@ -1,6 +1,6 @@
 """Draw the README's picture of a search: what `stepsight ask` shows at the end of it, as SVG.
 
-    python docs/images/draw_search.py docs/images/search.svg
+python docs/images/draw_search.py docs/images/search.svg
 """
 
 from __future__ import annotations

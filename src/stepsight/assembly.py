@@ -195,5 +195,6 @@ def _load(choice: ModelChoice) -> LoadedModel:
         dtype=choice.dtype,
         revision=choice.revision,
         trust_remote_code=choice.trust_remote_code,
+        name=card.name,
     )
     return LoadedModel(engine, card, time.perf_counter() - started)

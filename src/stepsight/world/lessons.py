@@ -51,7 +51,14 @@ class Lesson:
 
 
 def draw_lesson(
-    kind: LessonKind, *, seed: int, index: int, prompts: JudgePrompts, split: str = "train", verdict_weight: float = 8.0, step_weight: float = 1.0
+    kind: LessonKind,
+    *,
+    seed: int,
+    index: int,
+    prompts: JudgePrompts,
+    split: str = "train",
+    verdict_weight: float = 8.0,
+    step_weight: float = 1.0,
 ) -> Lesson:
     """Lesson number `index` of a kind under a seed; the same for ever.
 

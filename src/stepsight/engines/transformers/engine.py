@@ -89,11 +89,14 @@ class TransformersEngine:
         dtype: str = "auto",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        name: str = "",
         cache_gb: float = 1.0,
         max_rows: int = 64,
         threads: int | None = None,
     ) -> TransformersEngine:
         """Load a model from a folder or the hub; see `__init__` and `loading.load_model` for the options.
+
+        `name` is what traces call the model; without one, what `model` says.
 
         Raises:
             ModelError: The model cannot be used; the message says why in one line.
@@ -101,7 +104,7 @@ class TransformersEngine:
         loaded, processor = load_model(
             model, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
         )
-        return cls(loaded, processor, name=str(model), cache_gb=cache_gb, max_rows=max_rows, threads=threads)
+        return cls(loaded, processor, name=name or str(model), cache_gb=cache_gb, max_rows=max_rows, threads=threads)
 
     @property
     def name(self) -> str:

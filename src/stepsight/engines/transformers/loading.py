@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,19 +60,34 @@ def load_model(
         raise ModelError(f"the processor of {name} does not load: {_first_line(error)}") from error
     check_processor(name, processor)
     try:
-        loaded, info = cast(Any, AutoModelForImageTextToText).from_pretrained(
-            name,
-            dtype=dtype if dtype == "auto" else _dtype(dtype),
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **options,
-        )
+        with _without_bars():
+            loaded, info = cast(Any, AutoModelForImageTextToText).from_pretrained(
+                name,
+                dtype=dtype if dtype == "auto" else _dtype(dtype),
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                **options,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the weights of {name} do not load: {_first_line(error)}") from error
     if missing := sorted(info["missing_keys"]):
         # The library fills gaps with random numbers and goes on.
         raise ModelError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
     return loaded.to(where).eval(), processor
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the library's progress bars off the caller's terminal; a download keeps the hub's own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def check_processor(name: str, processor: Any) -> None:
