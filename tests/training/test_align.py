@@ -1,0 +1,51 @@
+"""Alignment names every patch rightly and can be learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from stepsight.training.align import ABSENT, NAMES, AlignLoss, Patches
+from stepsight.training.preview import preview_patches
+from stepsight.world.programs import seen
+from stepsight.world.scene import CELLS
+from stepsight.world.split import pose
+
+
+def test_the_names_of_patches_are_the_scenes(processor: Any) -> None:
+    patches = Patches(processor, seed=7, length=3)
+    assert len(patches) == 3
+    for index in range(3):
+        row = patches[index]
+        scene = pose("train", seed=7, index=index).scene
+        assert row["pixel_values"].shape == (3, 112, 112)
+        standing = {CELLS[place] for place in range(49) if row["presence"][place] == 1}
+        assert standing == {thing.cell for thing in scene.things}
+        for thing in scene.things:
+            place = CELLS.index(thing.cell)
+            assert [NAMES[name][row[name][place]] for name in ("size", "color", "material", "shape")] == [
+                thing.size,
+                thing.color,
+                thing.material,
+                thing.shape,
+            ]
+        assert (row["color"] != ABSENT).sum() == len(scene.things)
+        lines = preview_patches([row]).splitlines()
+        assert lines[: len(scene.things)] == [thing.words for thing in seen(scene)]
+
+
+def test_the_loss_falls_in_twenty_steps(processor: Any, model: Any) -> None:
+    patches = Patches(processor, seed=7, length=8)
+    batch = torch.utils.data.default_collate([patches[index] for index in range(8)])
+    loss = AlignLoss(processor.tokenizer)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(20):
+        value, right = loss(model, batch)
+        assert set(right) == set(NAMES)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        losses.append(float(value.detach()))
+    assert losses[-1] < 0.7 * losses[0]

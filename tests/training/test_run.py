@@ -1,0 +1,189 @@
+"""A run can be killed and goes on to the same weights; what cannot work is said before work starts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
+
+from stepsight.errors import InputError, MissingExtraError, ModelError
+from stepsight.training import extras
+from stepsight.training.extras import require_training
+from stepsight.training.run import train
+from stepsight.training.trainer import LogFile
+
+from .conftest import SIZES
+
+
+@pytest.fixture(autouse=True)
+def _unbound_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+
+
+def write(folder: Path, name: str = "run", **changes: Any) -> Path:
+    """A recipe of six steps in `folder`; `optimisation` is merged, everything else replaced."""
+    recipe: dict[str, Any] = {
+        "task": "sft",
+        "start": {"build": SIZES.model_dump()},
+        "data": {"mixture": {"screen": 0.5, "read": 0.5}, "seed": 3},
+        "out": str(folder / name),
+    }
+    how = {"steps": 6, "batch": 2, "learning_rate": 3e-3, "warmup": 1, "bf16": False, "workers": 0}
+    how |= {"save_every": 2, "log_every": 1} | changes.pop("optimisation", {})
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe | changes | {"optimisation": how}), encoding="utf-8")
+    return path
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    return load_file(model / "model.safetensors")
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAfter(TrainerCallback):
+    """Stands in for a power cut after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise Killed
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(write(tmp_path, "whole"))
+    assert whole == tmp_path / "whole" / "model"
+
+    recipe = write(tmp_path, "killed")
+    with monkeypatch.context() as patched:
+        before = LogFile.on_step_end
+        patched.setattr(LogFile, "on_step_end", KillAfter(5).on_step_end)
+        with pytest.raises(Killed):
+            train(recipe)
+    assert LogFile.on_step_end is before
+    folder = tmp_path / "killed"
+    assert not (folder / "model").exists()
+    assert (folder / "checkpoint-4").is_dir()
+    # Cut short while the next checkpoint was being written, before and within its last file.
+    for step in (8, 9):
+        (folder / f"checkpoint-{step}").mkdir()
+        (folder / f"checkpoint-{step}" / "model.safetensors").write_bytes(b"torn")
+    (folder / "checkpoint-9" / "trainer_state.json").write_text('{"glob', encoding="utf-8")
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": 5, "lo')
+
+    resumed = train(recipe)
+    once, twice = weights(whole), weights(resumed)
+    assert once.keys() == twice.keys()
+    for name, value in once.items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, twice[name], atol=1e-5), name
+    assert [line["step"] for line in logged(folder)] == [1, 2, 3, 4, 5, 6, 6]
+    assert [line.get("loss") for line in logged(folder)] == pytest.approx(
+        [line.get("loss") for line in logged(tmp_path / "whole")]
+    )
+    assert not list(tmp_path.rglob("*.part"))
+    AutoProcessor.from_pretrained(resumed)
+    assert AutoModelForImageTextToText.from_pretrained(resumed).dtype == torch.float32
+
+    # A finished run is left alone, and one that starts over is not.
+    stamp = (resumed / "model.safetensors").stat().st_mtime_ns
+    assert train(recipe) == resumed
+    assert (resumed / "model.safetensors").stat().st_mtime_ns == stamp
+    train(recipe, overrides=["optimisation.steps=1"], resume=False)
+    assert (resumed / "model.safetensors").stat().st_mtime_ns != stamp
+    assert [line["step"] for line in logged(folder)] == [1, 1]
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["optimisation"]["steps"] == 1
+
+
+def test_a_frozen_vision_tower_stays_as_it_was(tmp_path: Path) -> None:
+    first = train(write(tmp_path, "first", task="align", data=None, optimisation={"steps": 1}))
+    start = {"folder": str(first)}
+    second = train(write(tmp_path, "second", start=start, freeze_vision=True, optimisation={"steps": 1}))
+    before, after = weights(first), weights(second)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not any("vision_tower" in name for name in changed)
+
+
+def test_compiling_in_place_keeps_the_names_of_weights(model: Any) -> None:
+    names = list(model.state_dict())
+    model.model.language_model.compile(dynamic=True)
+    assert list(model.state_dict()) == names
+
+
+def test_training_on_rows_sets_aside_what_is_unsound(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pair = [{"from": "human", "value": "a?"}, {"from": "gpt", "value": "<SUMMARY> b </SUMMARY>"}]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"id": "1", "conversations": pair}) + "\n{\n", encoding="utf-8")
+    recipe = write(tmp_path, data={"rows": str(rows), "images": str(tmp_path)}, optimisation={"steps": 1})
+    with caplog.at_level(logging.WARNING, logger="stepsight"):
+        assert (train(recipe) / "model.safetensors").exists()
+    assert "1 rows are set aside, 1 are left" in caplog.text
+    assert "rows.jsonl, line 2" in caplog.text
+
+
+@pytest.mark.parametrize("task", ["sft", "align"])
+def test_a_dry_run_shows_the_first_batch_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    recipe = write(tmp_path, task=task) if task == "sft" else write(tmp_path, task=task, data=None)
+    assert train(recipe, dry_run=True) == tmp_path / "run" / "model"
+    shown = capsys.readouterr().out
+    assert "first batch: 2" in shown
+    assert ("<|assistant|>" in shown and "⟦" in shown) if task == "sft" else "presence" not in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+def test_a_missing_start_names_the_recipe_that_makes_it(tmp_path: Path) -> None:
+    first = write(tmp_path, "first", task="align", data=None)
+    second = write(tmp_path, "second", start={"folder": str(tmp_path / "first" / "model")})
+    with pytest.raises(ModelError, match="there is no model folder") as caught:
+        train(second)
+    assert caught.value.hint == f"make it first: stepsight train {first}"
+    assert not (tmp_path / "second").exists()
+    with pytest.raises(ModelError, match="give a model folder or a hub id"):
+        train(write(tmp_path, "third", start={"folder": str(tmp_path / "nowhere" / "model")}))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"config\.json is missing"):
+        train(write(tmp_path, "fourth", start={"folder": str(tmp_path / "empty")}))
+
+
+def test_align_needs_patches_that_are_cells(tmp_path: Path) -> None:
+    sizes = SIZES.model_dump() | {"picture": 128}
+    with pytest.raises(ModelError, match="7 x 7 patches"):
+        train(write(tmp_path, task="align", data=None, start={"build": sizes}))
+
+
+def test_several_graphics_cards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="one graphics card"):
+        train(write(tmp_path))
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_training()
+
+    def find(name: str) -> ModuleSpec | None:
+        return None if name == "accelerate" else ModuleSpec(name, None)
+
+    monkeypatch.setattr(extras, "find_spec", find)
+    with pytest.raises(MissingExtraError, match=r"accelerate is not installed .*stepsight\[train\]"):
+        require_training()
