@@ -42,6 +42,15 @@ class StagedTrainer(Trainer):
         seen = {name: round(float(value.detach()), 4) for name, value in self.seen.items()}
         super().log({**logs, **{name: value for name, value in seen.items() if not math.isnan(value)}}, start_time)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load weights by the names under which a family publishes them, which need not be the module's own.
+
+        The library looks for the module's names, finds none of a Llava's, warns, and would go on from the start.
+        """
+        model = self.model if model is None else model
+        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
+        model.load_state_dict(saved.state_dict())
+
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         return torch.utils.data.SequentialSampler(dataset)
