@@ -52,9 +52,8 @@ bench: venv  ## measure speed, as ratios within one run
 
 # The steps resume where they stopped, so the same word continues an interrupted run.
 pico: venv  ## train the shipped model from its recipes
-	$(BIN)/stepsight train recipes/pico/1-align.yaml
-	$(BIN)/stepsight train recipes/pico/2-text.yaml
-	$(BIN)/stepsight train recipes/pico/3-staged.yaml
+	@set -e; for recipe in $(sort $(wildcard recipes/pico/*.yaml)); do $(BIN)/stepsight train $$recipe; done
+	@echo "the trained model is in runs/pico; to ship it: make ship"
 
 wheel: venv  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -48,4 +48,4 @@ def test_the_loss_falls_in_twenty_steps(processor: Any, model: Any) -> None:
         value.backward()
         optimiser.step()
         losses.append(float(value.detach()))
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]

@@ -18,7 +18,9 @@ def same(one: Encoded, other: Encoded) -> bool:
     pixels = (one.pixels is None) == (other.pixels is None)
     if one.pixels is not None and other.pixels is not None:
         pixels = torch.equal(one.pixels, other.pixels)
-    return pixels and all(torch.equal(getattr(one, name), getattr(other, name)) for name in ("ids", "labels", "weights"))
+    return pixels and all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in ("ids", "labels", "weights")
+    )
 
 
 def test_any_order_of_reading_gives_the_same_rows(processor: Any) -> None:

@@ -116,20 +116,22 @@ class Optimisation(Recipe):
 
 
 def _which_start(value: Any) -> str:
-    return "folder" if isinstance(value, StartFromFolder) or (isinstance(value, dict) and "folder" in value) else "new"
+    folder = isinstance(value, StartFromFolder) or (isinstance(value, dict) and "folder" in value)
+    return "StartFromFolder" if folder else "StartFromNothing"
 
 
 def _which_data(value: Any) -> str:
     rows = isinstance(value, StagedRows) or (isinstance(value, dict) and bool({"rows", "images"} & value.keys()))
-    return "rows" if rows else "lessons"
+    return "StagedRows" if rows else "WorldLessons"
 
 
 # Chosen by what is written, so that a misspelt key is reported once and not for every alternative.
 Start = Annotated[
-    Annotated[StartFromNothing, Tag("new")] | Annotated[StartFromFolder, Tag("folder")], Discriminator(_which_start)
+    Annotated[StartFromNothing, Tag("StartFromNothing")] | Annotated[StartFromFolder, Tag("StartFromFolder")],
+    Discriminator(_which_start),
 ]
 Data = Annotated[
-    Annotated[WorldLessons, Tag("lessons")] | Annotated[StagedRows, Tag("rows")], Discriminator(_which_data)
+    Annotated[WorldLessons, Tag("WorldLessons")] | Annotated[StagedRows, Tag("StagedRows")], Discriminator(_which_data)
 ]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback
 
+from stepsight.errors import ModelError
+
 Loss = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 """From a model and a batch to the loss and to what else is worth logging."""
 
@@ -43,13 +45,18 @@ class StagedTrainer(Trainer):
         super().log({**logs, **{name: value for name, value in seen.items() if not math.isnan(value)}}, start_time)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load weights by the names under which a family publishes them, which need not be the module's own.
-
-        The library looks for the module's names, finds none of a Llava's, warns, and would go on from the start.
-        """
-        model = self.model if model is None else model
-        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype)
-        model.load_state_dict(saved.state_dict())
+        # Folders of some families (LLaVA among them) name weights otherwise than the module does; `Trainer` itself
+        # would warn that every key is missing, load nothing, and go on.
+        into = self.model if model is None else model
+        saved, report = type(into).from_pretrained(
+            resume_from_checkpoint, dtype=torch.float32, output_loading_info=True
+        )
+        if report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]:
+            raise ModelError(
+                f"the weights in {resume_from_checkpoint} are not those of the model in training",
+                hint="start the run over, or give it a new folder",
+            )
+        into.load_state_dict(saved.state_dict())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
