@@ -14,8 +14,10 @@ from string import ascii_uppercase
 
 from stepsight.records import Question
 from stepsight.stages import Stage
-from stepsight.world.programs import Program, Seen, Step, Unanswerable, count_up, follow, seen, walk
+from stepsight.world.programs import Program, Seen, seen
 from stepsight.world.scene import COLORS, MATERIALS, SHAPES, SIZES, Scene
+from stepsight.world.teacher import write_checks
+from stepsight.world.walks import Check, Step, Unanswerable, count_up, follow, walk
 
 
 def _any(words: Sequence[str]) -> str:
@@ -25,7 +27,9 @@ def _any(words: Sequence[str]) -> str:
 _THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{_any(SHAPES)}"
 _CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{_THING}(?:,\s*{_THING})*\s*\.$")
 _ONE_THING = re.compile(_THING)
-_STEP = re.compile(rf"{_THING}:\s*((?:yes|no)(?:,\s*(?:yes|no))*)(?:,\s*(\d+(?:\s+and\s+\d+)*))?\.")
+_STEP = re.compile(rf"{_THING}:\s*([^.]*)\.")
+_CHECK = re.compile(r"^(.+?)\s+(yes|no)$")
+_TALLY = re.compile(r"^\d+(?:\s+and\s+\d+)*$")
 
 
 @dataclass(frozen=True)
@@ -117,8 +121,10 @@ def check_reasoning(
     faults = _check_beginning(reasoning[: matches[0].start()], truth.reference)
     for number, step in enumerate(steps):
         faults += _check_step(number, step, right, {earlier.thing.cell for earlier in steps[:number]})
-    for number, (step, counted) in enumerate(zip(steps, count_up(program, steps), strict=True)):
-        if step.tally != counted.tally and len(step.verdicts) == len(program.groups):
+    width = len(truth.steps[0].conditions)
+    counted_steps = count_up(program, steps) if all(len(step.conditions) == width for step in steps) else steps
+    for number, (step, counted) in enumerate(zip(steps, counted_steps, strict=True)):
+        if step.tally != counted.tally:
             faults.append(Fault(f"step {number + 1}: counts {step.tally}, not {counted.tally}", number))
     missed = [cell for cell in right if cell not in {step.thing.cell for step in steps}]
     faults += [Fault(f"{right[cell].thing.words} is not looked at") for cell in missed]
@@ -127,9 +133,15 @@ def check_reasoning(
 
 
 def _read_step(match: re.Match[str]) -> Step:
-    *thing, verdicts, tally = match.groups()
-    numbers = tuple(int(number) for number in re.findall(r"\d+", tally or ""))
-    return Step(Seen(*thing), tuple(word == "yes" for word in re.findall(r"yes|no", verdicts)), numbers)
+    *thing, decisions = match.groups()
+    parts = [part.strip() for part in decisions.split(";")]
+    numbers = tuple(int(number) for number in re.findall(r"\d+", parts.pop())) if _TALLY.match(parts[-1]) else ()
+    return Step(Seen(*thing), tuple(tuple(_read_check(text) for text in part.split(",")) for part in parts), numbers)
+
+
+def _read_check(text: str) -> Check:
+    match = _CHECK.match(text.strip())
+    return Check(match.group(1), match.group(2) == "yes") if match else Check(text.strip(), False)
 
 
 def _check_beginning(beginning: str, reference: Seen | None) -> list[Fault]:
@@ -148,11 +160,8 @@ def _check_step(number: int, step: Step, right: Mapping[str, Step], before: set[
         return [Fault(f"{where}{step.thing.words} should not be looked at", number)]
     if step.thing != expected.thing:
         return [Fault(f"{where}{step.thing.words}: it is {expected.thing.words}", number)]
-    if step.verdicts != expected.verdicts:
-        said, true = (
-            ", ".join("yes" if one else "no" for one in verdicts) for verdicts in (step.verdicts, expected.verdicts)
-        )
-        return [Fault(f"{where}{step.thing.words}: {true}, not {said}", number)]
+    if step.conditions != expected.conditions:
+        return [Fault(f"{where}{step.thing.words}: {write_checks(expected)}, not {write_checks(step)}", number)]
     return []
 
 

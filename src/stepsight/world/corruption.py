@@ -6,8 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stepsight.world.programs import Group, Program, Relation, Seen, Step, Walk, attributes_of, count_up, follow
+from stepsight.world.programs import Group, Program, Relation, Seen, attributes_of
 from stepsight.world.scene import CELLS, COLUMNS, VALUES, Attribute
+from stepsight.world.walks import Step, Walk, conditions_of, count_up, ends_at, examine, follow
 
 ATTRIBUTE_WEIGHTS: dict[Attribute, float] = {"size": 0.8, "color": 1.0, "material": 1.4, "shape": 1.2}
 """How often each attribute is the one described wrongly: what is harder to see is mistaken more often."""
@@ -100,15 +101,19 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
             tally[which] = max(0, tally[which] + off)
             steps[later] = replace(steps[later], tally=tuple(tally))
         return follow(program, steps, way.reference)
-    which = rng.randrange(len(steps[index].verdicts))
-    verdicts = list(steps[index].verdicts)
-    verdicts[which] = not verdicts[which]
-    steps[index] = replace(steps[index], verdicts=tuple(verdicts))
-    if program.family in ("exist", "attribute"):
-        if verdicts[0]:
-            del steps[index + 1 :]
-        else:
-            steps += [Step(thing, (False,), ()) for thing in things[len(steps) :]]
+    conditions = conditions_of(program, way.reference)
+    which = rng.randrange(len(conditions))
+    wrong = rng.randrange(len(steps[index].conditions[which]))
+    decided = list(steps[index].conditions)
+    decided[which] = examine(conditions[which], steps[index].thing, wrong=wrong)
+    steps[index] = replace(steps[index], conditions=tuple(decided))
+    if ends_at(program, steps[index]):
+        del steps[index + 1 :]
+    elif program.family in ("exist", "attribute"):
+        for thing in things[len(steps) :]:
+            steps.append(Step(thing, tuple(examine(terms, thing) for terms in conditions), ()))
+            if ends_at(program, steps[-1]):
+                break
     return follow(program, count_up(program, steps), way.reference)
 
 

@@ -20,16 +20,16 @@ from stepsight.records import Question
 from stepsight.stages import SEPARATOR, Stage, render, render_stage
 from stepsight.world.corruption import corrupt_answer, corrupt_program, corrupt_things, corrupt_walk
 from stepsight.world.drawing import draw_picture
-from stepsight.world.programs import Unanswerable, walk
 from stepsight.world.split import Posed, pose
 from stepsight.world.teacher import write_caption, write_reasoning, write_summary
+from stepsight.world.walks import Unanswerable, walk
 
 LessonKind = Literal["answer", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
 """`answer`: four stages about a picture. `read`: the same without a picture, the caption given. Then pairs of one stage
 each, pairs of whole answers, and the correctness screen."""
 
 
-DECISION = re.compile(r"( yes| no)(?=[,.])")
+DECISION = re.compile(r"( yes| no)(?=[,;.])")
 """A decision about one object; its space belongs to its token."""
 
 

@@ -9,8 +9,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stepsight.world.programs import Comparison, Family, Group, Program, Relation, Seen, Unanswerable, walk
+from stepsight.world.programs import Comparison, Family, Group, Program, Relation, Seen
 from stepsight.world.scene import VALUES, Attribute
+from stepsight.world.walks import Unanswerable, walk
 
 RELATIONS: tuple[Relation, ...] = ("left of", "right of", "behind", "in front of")
 COMPARISONS: tuple[Comparison, ...] = ("more than", "fewer than", "equal to")
@@ -98,9 +99,11 @@ def ask_about(
 
 
 def _lopsided(rng: random.Random, program: Program, answer: str) -> bool:
-    """Thin out answers that chance makes too common: none of a group, and, of unlike numbers, `no` to "as many"."""
+    """Thin out answers that chance makes too common: none of a group, something exists, numbers differ."""
     if answer == "0":
         return rng.random() < 0.6
+    if program.family == "exist":
+        return answer == "yes" and rng.random() < 0.85
     return program.comparison == "equal to" and answer == "no" and rng.random() < 0.5
 
 

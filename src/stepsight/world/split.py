@@ -21,10 +21,11 @@ from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.records import Question
 from stepsight.stages import Stage, render
 from stepsight.world.drawing import MARK, draw_picture
-from stepsight.world.programs import Family, Seen, seen, walk
+from stepsight.world.programs import Family, Seen, seen
 from stepsight.world.questions import Asked, ask_about
 from stepsight.world.scene import Scene, SceneRange, draw_scene
 from stepsight.world.teacher import teach
+from stepsight.world.walks import walk
 
 
 @dataclass(frozen=True)

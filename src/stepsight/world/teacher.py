@@ -1,7 +1,7 @@
 """The world's teacher: writes the four stages of a true answer, and of one from any list of objects.
 
-The wording varies; what is said is exact. REASONING takes one object after another, in the caption's order, says yes or
-no to each condition and keeps count.
+The wording varies; what is said is exact. REASONING takes one object after another, in the caption's order, holds
+it against each word of each condition up to the first that fails, and keeps count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import random
 from collections.abc import Sequence
 
 from stepsight.stages import Stage
-from stepsight.world.programs import Program, Seen, Walk
+from stepsight.world.programs import Program, Seen
+from stepsight.world.walks import Step, Walk
 
 OPENERS = ("The picture shows", "I see", "There are", "On the table:")
 PLANS = ("I will", "The task is to", "To answer,", "Let me")
@@ -53,13 +54,19 @@ def write_reasoning(program: Program, way: Walk, letter: str) -> str:
     """One sentence to begin, one per object, one or two to end."""
     sentences = [_beginning(program, way)]
     for step in way.steps:
-        verdicts = ", ".join("yes" if verdict else "no" for verdict in step.verdicts)
         tally = " and ".join(str(number) for number in step.tally)
-        sentences.append(f"{step.thing.words}: {verdicts}{', ' + tally if tally else ''}.")
+        sentences.append(f"{step.thing.words}: {write_checks(step)}{'; ' + tally if tally else ''}.")
     sentences.append(_ending(program, way))
     if letter:
         sentences.append(f"That is option {letter}.")
     return " ".join(sentences)
+
+
+def write_checks(step: Step) -> str:
+    """The checks of a step, such as `small yes, metal no; purple no`."""
+    return "; ".join(
+        ", ".join(f"{check.word} {'yes' if check.holds else 'no'}" for check in checks) for checks in step.conditions
+    )
 
 
 def _beginning(program: Program, way: Walk) -> str:
