@@ -46,12 +46,13 @@ def by_hand(program: Program, scene: Scene) -> str:
     if program.family == "spatial":
         (reference,) = sets[1]
         column, row = every[reference].column, every[reference].row
-        there: dict[str, Callable[[Thing], bool]] = {
+        directions: dict[str, Callable[[Thing], bool]] = {
             "left of": lambda thing: thing.column < column,
             "right of": lambda thing: thing.column > column,
             "behind": lambda thing: thing.row < row,
             "in front of": lambda thing: thing.row > row,
-        }[str(program.relation)]
+        }
+        there = directions[str(program.relation)]
         return str(sum(there(every[cell]) for cell in sets[0]))
     if program.family.startswith("subtract"):
         return str(len(every.keys() - set().union(*sets)))
