@@ -45,7 +45,7 @@ def test_the_loss_falls_in_twenty_steps(processor: Any, model: Any) -> None:
         value, right = loss(model, batch)
         assert set(right) == set(NAMES)
         optimiser.zero_grad()
-        value.backward()
+        torch.autograd.backward(value)
         optimiser.step()
         losses.append(float(value.detach()))
     assert losses[-1] < 0.8 * losses[0]

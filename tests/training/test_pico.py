@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from stepsight.stages import STAGES, render
 from stepsight.training.pico import build_tokenizer, save_model
+from stepsight.world.drawing import draw_picture
 from stepsight.world.questions import SYNONYMS
 from stepsight.world.scene import CELLS, VALUES
 from stepsight.world.split import pose
@@ -59,14 +60,14 @@ def test_building_the_tokenizer_again_gives_the_same() -> None:
 
 def test_a_saved_folder_loads_as_any_other_model(tmp_path: Path, model: Any, processor: Any) -> None:
     save_model(model, processor, tmp_path)
-    again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
-    loaded = AutoProcessor.from_pretrained(tmp_path)
+    again: Any = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    again.eval()
+    processors: Any = AutoProcessor
+    loaded = processors.from_pretrained(tmp_path)
     assert again.dtype == torch.float32
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many cubes are there?"}]}
     prompt = loaded.apply_chat_template([turn], add_generation_prompt=True)
     assert prompt == "<|user|><image>How many cubes are there?<|end|><|assistant|>"
-    from stepsight.world.drawing import draw_picture
-
     picture = draw_picture(pose("test", seed=0, index=0).scene)
     mine, theirs = (
         each(text=[prompt], images=[picture], return_tensors="pt", add_special_tokens=False)

@@ -99,7 +99,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: p
         [line.get("loss") for line in logged(tmp_path / "whole")]
     )
     assert not list(tmp_path.rglob("*.part"))
-    AutoProcessor.from_pretrained(resumed)
+    processors: Any = AutoProcessor
+    processors.from_pretrained(resumed)
     assert AutoModelForImageTextToText.from_pretrained(resumed).dtype == torch.float32
 
     # A finished run is left alone, and one that starts over is not.
@@ -135,7 +136,8 @@ def test_compiling_keeps_the_names_of_weights(tmp_path: Path, monkeypatch: pytes
     data = {"mixture": {"screen": 1.0}}
     made = train(write(tmp_path, data=data, optimisation={"steps": 1, "batch": 1, "compile": True}))
     assert compiled
-    plain = AutoModelForImageTextToText.from_pretrained(made, output_loading_info=True)[1]
+    models: Any = AutoModelForImageTextToText
+    plain = models.from_pretrained(made, output_loading_info=True)[1]
     assert not plain["missing_keys"]
     assert not plain["unexpected_keys"]
     assert not [name for name in weights(made) if "_orig_mod" in name]

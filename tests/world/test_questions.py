@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 
 import pytest
 
 from stepsight.world.programs import Group, Program, Seen, Unanswerable, related, walk
 from stepsight.world.questions import SYNONYMS
-from stepsight.world.scene import COLUMNS, Scene
+from stepsight.world.scene import COLUMNS, Scene, Thing
 from stepsight.world.split import SPLITS, Posed, pose
 
 FAMILIES = sorted({family for rules in SPLITS.values() for family in rules.weights})
@@ -45,12 +46,13 @@ def by_hand(program: Program, scene: Scene) -> str:
     if program.family == "spatial":
         (reference,) = sets[1]
         column, row = every[reference].column, every[reference].row
-        there = {
+        directions: dict[str, Callable[[Thing], bool]] = {
             "left of": lambda thing: thing.column < column,
             "right of": lambda thing: thing.column > column,
             "behind": lambda thing: thing.row < row,
             "in front of": lambda thing: thing.row > row,
-        }[str(program.relation)]
+        }
+        there = directions[str(program.relation)]
         return str(sum(there(every[cell]) for cell in sets[0]))
     if program.family.startswith("subtract"):
         return str(len(every.keys() - set().union(*sets)))

@@ -47,7 +47,7 @@ class StagedTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # Folders of some families (LLaVA among them) name weights otherwise than the module does; `Trainer` itself
         # would warn that every key is missing, load nothing, and go on.
-        into = self.model if model is None else model
+        into: Any = self.model if model is None else model
         saved, report = type(into).from_pretrained(
             resume_from_checkpoint, dtype=torch.float32, output_loading_info=True
         )
