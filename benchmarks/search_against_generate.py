@@ -66,7 +66,9 @@ def main() -> None:
     loaded = load_model(ModelChoice(arguments.model))
     search, judge = strategy("stage-beam"), build_judge("self", loaded, search="stage-beam", width=arguments.width)
     settings = SearchSettings(width=arguments.width, max_tokens=400)
-    model, processor = load_weights(resolve_model(arguments.model))
+    model, processor = load_weights(
+        resolve_model(arguments.model), device="cpu", dtype="auto", revision=None, trust_remote_code=False
+    )
     with tempfile.TemporaryDirectory() as folder:
         questions = load_questions(save_split("test", seed=17, count=arguments.questions + 1, out=Path(folder)))
         ours, naive = [], []

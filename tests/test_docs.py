@@ -1,8 +1,8 @@
 """Docs are true: what README and docs tell a reader to run is run here, or checked as far as that is possible.
 
-A fenced block says in its first line what happens to it: `sh run` and `python run` are run, in one folder per page and in
-the page's order; `sh long` is for commands that take long, need a network or install things: of these every `stepsight`
-command must parse, every recipe and `make` word must exist. Other fenced blocks may hold no command.
+A fenced block says in its first line what happens to it: `sh run` and `python run` are run, in one folder per page and
+in the page's order; `sh long` is for commands that take long, need a network or install things: of these every
+`stepsight` command must parse, every recipe and `make` word must exist. Other fenced blocks may hold no command.
 """
 
 from __future__ import annotations

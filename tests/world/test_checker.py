@@ -13,9 +13,9 @@ from stepsight.records import Question
 from stepsight.stages import Stage, parse, render
 from stepsight.world.checker import check, check_caption, check_reasoning, read_caption
 from stepsight.world.corruption import corrupt_answer, corrupt_things, corrupt_walk
-from stepsight.world.programs import walk
 from stepsight.world.split import SPLITS, Posed, pose
 from stepsight.world.teacher import write_caption, write_reasoning
+from stepsight.world.walks import walk
 
 
 @cache

@@ -9,10 +9,11 @@ from functools import cache
 
 import pytest
 
-from stepsight.world.programs import Group, Program, Seen, Unanswerable, related, walk
+from stepsight.world.programs import Group, Program, Seen, related
 from stepsight.world.questions import SYNONYMS
 from stepsight.world.scene import COLUMNS, Scene, Thing
 from stepsight.world.split import SPLITS, Posed, pose
+from stepsight.world.walks import Unanswerable, walk
 
 FAMILIES = sorted({family for rules in SPLITS.values() for family in rules.weights})
 

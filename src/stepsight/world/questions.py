@@ -99,11 +99,9 @@ def ask_about(
 
 
 def _lopsided(rng: random.Random, program: Program, answer: str) -> bool:
-    """Thin out answers that chance makes too common: none of a group, something exists, numbers differ."""
+    """Thin out answers that chance makes too common: none of a group, and, of unlike numbers, `no` to "as many"."""
     if answer == "0":
         return rng.random() < 0.6
-    if program.family == "exist":
-        return answer == "yes" and rng.random() < 0.85
     return program.comparison == "equal to" and answer == "no" and rng.random() < 0.5
 
 
@@ -147,6 +145,10 @@ def _draw_program(rng: random.Random, family: Family, things: Sequence[Seen], sp
         return Program(family, (counted, reference), relation=rng.choice(RELATIONS))
     if family == "add":
         return Program(family, (Group() if rng.random() < 0.2 else first,), amount=rng.randint(1, 4))
+    if family == "exist" and rng.random() < 0.55:
+        # A group made up freely rarely has members; one modelled on an object nearly always has.
+        told = rng.sample(list(VALUES), rng.choice((2, 2, 3)))
+        return Program(family, (Group(**{attribute: rng.choice(VALUES[attribute]) for attribute in told}),))
     return Program(family, (first,))
 
 

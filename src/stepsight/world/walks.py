@@ -23,7 +23,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Step:
-    """One object looked at: the checks of each condition up to the first that fails, and the running numbers after it."""
+    """One object looked at: each condition's checks up to the first that fails, and the running numbers after it."""
 
     thing: Seen
     conditions: tuple[tuple[Check, ...], ...]

@@ -79,8 +79,9 @@ def load_model(
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Keep the library's progress bars off the caller's terminal; a download keeps the hub's own."""
-    from transformers.utils import logging
+    from transformers.utils import logging as library
 
+    logging = cast(Any, library)
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
