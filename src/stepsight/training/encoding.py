@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 
 from stepsight.errors import ModelError
 from stepsight.world.lessons import Span
+from stepsight.world.marking import Mark
 
 IGNORED = -100
 """The label of a token without loss, as in torch's cross entropy."""
@@ -24,6 +25,8 @@ class Encoded:
         ids: [tokens] int64, pictures expanded to their placeholder tokens.
         labels: [tokens] int64; `IGNORED` on user, header, picture and given tokens.
         weights: [tokens] float32, the weight of each label's loss.
+        marks: [tokens] int64, or None: 1 where a word of a judged text ends that is right, 0 where it is wrong,
+            `IGNORED` elsewhere.
         pixels: what the image processor made of the pictures, or None.
     """
 
@@ -31,6 +34,7 @@ class Encoded:
     labels: torch.Tensor
     weights: torch.Tensor
     pixels: torch.Tensor | None
+    marks: torch.Tensor | None = None
 
 
 def encode_exchange(processor: Any, user: str, picture: Image.Image | None, spans: Sequence[Span]) -> Encoded:
@@ -130,12 +134,42 @@ def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, 
     def pad_to(values: torch.Tensor, filler: float) -> torch.Tensor:
         return torch.nn.functional.pad(values, (0, length - len(values)), value=filler)
 
-    batch = {
+    batch: dict[str, torch.Tensor] = {
         "input_ids": torch.stack([pad_to(row.ids, pad) for row in rows]),
         "labels": torch.stack([pad_to(row.labels, IGNORED) for row in rows]),
         "weights": torch.stack([pad_to(row.weights, 0.0) for row in rows]),
     }
+    if any(row.marks is not None for row in rows):
+        unmarked = torch.full((1,), IGNORED)
+        batch["marks"] = torch.stack([pad_to(unmarked if row.marks is None else row.marks, IGNORED) for row in rows])
     pixels = [row.pixels for row in rows if row.pixels is not None]
     if pixels:
         batch["pixel_values"] = torch.cat(pixels)
     return batch
+
+
+def mark_tokens(tokenizer: Any, row: Encoded, user: str, marks: Sequence[Mark]) -> Encoded:
+    """Put marks on the tokens with which the marked words of the user's turn end.
+
+    Args:
+        tokenizer: a fast tokenizer, whose tokens of `user` stand in the row as they are.
+        row: the exchange, encoded.
+        user: text of its only user turn.
+        marks: words of `user`.
+
+    Raises:
+        ValueError: the user's turn is not found in the row.
+    """
+    if not marks:
+        return row
+    piece = tokenizer(user, add_special_tokens=False, return_offsets_mapping=True)
+    ids, wanted = row.ids.tolist(), piece["input_ids"]
+    starts = [place for place in range(len(ids) - len(wanted), -1, -1) if ids[place : place + len(wanted)] == wanted]
+    if not starts:
+        raise ValueError("the user's turn is not found among the tokens")
+    ends = {mark.end: mark.right for mark in marks}
+    values = torch.full((len(ids),), IGNORED)
+    for place, (_, end) in enumerate(piece["offset_mapping"], start=starts[0]):
+        if end in ends:
+            values[place] = int(ends[end])
+    return replace(row, marks=values)

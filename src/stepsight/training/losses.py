@@ -1,4 +1,4 @@
-"""The loss of fine-tuning: weighted cross entropy on labelled tokens only."""
+"""The loss of fine-tuning: weighted cross entropy on labelled tokens, and on marks where judging is taught."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
         model: an image-text-to-text model of transformers (`model.model` gives hidden states, `lm_head` logits).
         batch: as made by `encoding.collate`.
     """
-    inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights")}
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights", "marks")}
     hidden = model.model(**inputs, use_cache=False).last_hidden_state  # [rows, length, hidden]
     targets = batch["labels"][:, 1:]
     where = targets != IGNORED
@@ -30,6 +30,58 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     verdicts = weights > 1
     right = (logits.argmax(-1) == targets[where]).float()
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
+
+
+WRONG_WEIGHT = 5.0
+"""A wrong word weighs this much against a right one; there are far fewer of them."""
+
+
+class MarkedLoss:
+    """`sft_loss` plus the loss of marks on judged texts.
+
+    Marks are read at the last layer but one, along the difference of the embeddings of `yes` and `no`: what is known of
+    each word there, the last layer can still gather into the verdict.
+
+    Args:
+        model: a Llava; a hook is put on its text model. `close` takes it off again.
+        tokenizer: gives the tokens of ` yes` and ` no`.
+        weight: of the marks' mean loss beside that of labelled tokens.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, weight: float) -> None:
+        self.weight = weight
+        self.words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no")]
+        self._hidden: list[torch.Tensor] = []
+        self._hook = model.model.language_model.layers[-2].register_forward_hook(self._keep)
+
+    def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and the shares of right answer tokens, verdicts and marks."""
+        self._hidden.clear()
+        loss, seen = sft_loss(model, batch)
+        if "marks" not in batch:
+            return loss, seen
+        where = batch["marks"] != IGNORED
+        hidden = model.model.language_model.norm(self._hidden[0][where])
+        yes, no = model.get_input_embeddings().weight[self.words]
+        odds = (hidden @ (yes - no)).float()  # [marked]
+        truth = batch["marks"][where].float()
+        weights = torch.where(truth > 0, 1.0, WRONG_WEIGHT)
+        marks = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
+        found = (odds < 0)[truth == 0].float()
+        passed = (odds > 0)[truth > 0].float()
+        return loss + self.weight * marks, {
+            **seen,
+            "marks_loss": marks,
+            "wrong_words_found": _mean(found),
+            "right_words_passed": _mean(passed),
+        }
+
+    def close(self) -> None:
+        """Take the hook off the model."""
+        self._hook.remove()
+
+    def _keep(self, layer: Any, inputs: Any, output: Any) -> None:
+        self._hidden.append(output[0] if isinstance(output, tuple) else output)
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import Encoded, encode_exchange
+from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens
 from stepsight.training.recipe import WorldLessons
 from stepsight.world.lessons import draw_lesson
 
@@ -48,7 +48,10 @@ class Practice(Dataset[Encoded]):
                 verdict_weight=self.lessons.verdict_weight,
                 step_weight=self.lessons.step_weight,
             )
-            rows.append(encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans))
+            row = encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans)
+            if self.lessons.mark_weight:
+                row = mark_tokens(self.processor.tokenizer, row, lesson.user, lesson.marks)
+            rows.append(row)
         rows.sort(key=lambda row: len(row.ids))
         batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
         rng.shuffle(batches)

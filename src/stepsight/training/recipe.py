@@ -56,13 +56,15 @@ class WorldLessons(Recipe):
 
     `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
     counts in the loss against a token of an answer, `step_weight` what a `yes` or `no` within REASONING counts;
-    `judge_prompts` in which words judging is taught.
+    `mark_weight` how much the marks on judged texts count in the loss (0: none are made); `judge_prompts` in which
+    words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     seed: int = 0
     verdict_weight: float = Field(default=8.0, gt=0)
     step_weight: float = Field(default=1.0, gt=0)
+    mark_weight: float = Field(default=0.0, ge=0)
     judge_prompts: str = "short-1"
 
     @field_validator("mixture")

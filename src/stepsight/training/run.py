@@ -20,13 +20,13 @@ from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.encoding import collate
-from stepsight.training.losses import sft_loss
+from stepsight.training.losses import MarkedLoss, sft_loss
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
 from stepsight.training.recipe import StagedRows, TrainRecipe, WorldLessons
 from stepsight.training.rows import StagedDataset
 from stepsight.training.start import start_model, start_processor
-from stepsight.training.trainer import LogFile, StagedTrainer
+from stepsight.training.trainer import LogFile, Loss, StagedTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,9 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
     how = recipe.optimisation
     if recipe.freeze_vision:
         model.model.vision_tower.requires_grad_(False)
+    loss: Loss = AlignLoss(processor.tokenizer) if recipe.task == "align" else sft_loss
+    if isinstance(recipe.data, WorldLessons) and recipe.data.mark_weight:
+        loss = MarkedLoss(model, processor.tokenizer, recipe.data.mark_weight)
     if how.compile:
         # In place: `torch.compile` would wrap the module, and every weight's name would change.
         model.model.language_model.compile(dynamic=True)
@@ -155,7 +158,7 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
     )
     align = recipe.task == "align"
     return StagedTrainer(
-        loss=AlignLoss(processor.tokenizer) if align else sft_loss,
+        loss=loss,
         model=model,
         args=arguments,
         train_dataset=dataset,

@@ -116,7 +116,7 @@ def check_reasoning(
     matches = list(_STEP.finditer(reasoning))
     if not matches:
         return (Fault("no step can be read"),)
-    steps = [_read_step(match) for match in matches]
+    steps = [read_step(match) for match in matches]
     right = {step.thing.cell: step for step in truth.steps}
     faults = _check_beginning(reasoning[: matches[0].start()], truth.reference)
     for number, step in enumerate(steps):
@@ -132,7 +132,7 @@ def check_reasoning(
     return (*faults, *_check_end(program, steps, truth.answer, end, choices))
 
 
-def _read_step(match: re.Match[str]) -> Step:
+def read_step(match: re.Match[str]) -> Step:
     *thing, decisions = match.groups()
     parts = [part.strip() for part in decisions.split(";")]
     numbers = tuple(int(number) for number in re.findall(r"\d+", parts.pop())) if _TALLY.match(parts[-1]) else ()

@@ -20,6 +20,7 @@ from stepsight.records import Question
 from stepsight.stages import SEPARATOR, Stage, render, render_stage
 from stepsight.world.corruption import corrupt_answer, corrupt_program, corrupt_things, corrupt_walk
 from stepsight.world.drawing import draw_picture
+from stepsight.world.marking import Mark, mark_caption, mark_reasoning
 from stepsight.world.split import Posed, pose
 from stepsight.world.teacher import write_caption, write_reasoning, write_summary
 from stepsight.world.walks import Unanswerable, walk
@@ -43,11 +44,15 @@ class Span:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One exchange: what the user sends, with or without a picture, and what the assistant says."""
+    """One exchange: what the user sends, with or without a picture, and what the assistant says.
+
+    `marks` say of words of a judged text, by their place in `user`, whether they are right.
+    """
 
     user: str
     picture: Image.Image | None
     spans: tuple[Span, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 def draw_lesson(
@@ -86,7 +91,31 @@ def draw_lesson(
     texts = (better, worse) if first else (worse, better)
     (turn,) = pair_turns(prompts, question, stage, hints, *texts)
     label = prompts.options[0] if first else prompts.options[1]
-    return Lesson(turn.text, draw_picture(posed.scene), (Span(label, verdict_weight),))
+    marks = _mark_pair(posed, stage, turn.text, texts)
+    return Lesson(turn.text, draw_picture(posed.scene), (Span(label, verdict_weight),), marks)
+
+
+def _mark_pair(posed: Posed, stage: Stage | None, user: str, texts: tuple[str, str]) -> tuple[Mark, ...]:
+    """Marks on both texts of a pair, which end the prompt one after the other; whole answers get none."""
+    if stage is None or not user.endswith(texts[1]):
+        return ()
+    second = len(user) - len(texts[1])
+    first = user.rindex(texts[0], 0, second)
+    marks: list[Mark] = []
+    for start, text in ((first, texts[0]), (second, texts[1])):
+        marks += [mark.moved(start) for mark in _mark(posed, stage, text)]
+    return tuple(marks)
+
+
+def _mark(posed: Posed, stage: Stage, text: str) -> list[Mark]:
+    asked = posed.asked
+    if stage is Stage.CAPTION:
+        return mark_caption(posed.things, text)
+    if stage is Stage.REASONING:
+        return mark_reasoning(asked.program, posed.things, text, asked.choices)
+    if stage is Stage.CONCLUSION:
+        return [Mark(0, len(text), text == posed.stages[stage])]
+    return [Mark(len(text) - 1, len(text), text == posed.stages[stage])]
 
 
 def _read(rng: random.Random, posed: Posed, question: Question, step_weight: float) -> Lesson:
@@ -143,7 +172,9 @@ def _screen(rng: random.Random, posed: Posed, question: Question, prompts: Judge
     reasoning = posed.stages[Stage.REASONING] if right else _wrong_reasoning(rng, posed)[0]
     (turn,) = screen_turns(prompts, question, posed.stages[Stage.CAPTION], reasoning)
     label = prompts.screen_options[0] if right else prompts.screen_options[1]
-    return Lesson(turn.text, None, (Span(label, weight),))
+    start = turn.text.rindex(reasoning)
+    marks = tuple(mark.moved(start) for mark in _mark(posed, Stage.REASONING, reasoning))
+    return Lesson(turn.text, None, (Span(label, weight),), marks)
 
 
 def _pair(

@@ -1,0 +1,110 @@
+"""Marks on a judged text: word by word, whether what it says is right.
+
+A verdict is a single token, and a small model does not learn to judge from it: after thousands of pairs it stays at
+chance. Marks teach the way to the verdict: each cell, attribute, decision and number of both texts is right or wrong.
+They are targets of training only; nothing of them is sent to or read from a model that judges.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from stepsight.world.checker import read_step
+from stepsight.world.programs import Program, Seen
+from stepsight.world.scene import CELLS
+from stepsight.world.walks import Step, conditions_of, count_up, examine, find_reference
+
+_WORDS = re.compile(r"[A-G][1-7]|\w+|[^\w\s]")
+_THING = re.compile(r"([A-G][1-7]) (\w+) (\w+) (\w+) (\w+)")
+_STEP = re.compile(r"([A-G][1-7]) (\w+) (\w+) (\w+) (\w+): ([^.]*)\.")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Whether the word from character `start` to `end` is right."""
+
+    start: int
+    end: int
+    right: bool
+
+    def moved(self, by: int) -> Mark:
+        """The same mark in a longer text."""
+        return Mark(self.start + by, self.end + by, self.right)
+
+
+def mark_caption(things: Sequence[Seen], text: str) -> list[Mark]:
+    """Cells, attributes and the end of a caption; a left-out object makes the next cell, or the end, wrong."""
+    truth = {thing.cell: thing for thing in things}
+    marks: list[Mark] = []
+    last = -1
+    for match in _THING.finditer(text):
+        marks += _mark_thing(match, truth, last)
+        last = CELLS.index(match.group(1))
+    marks.append(Mark(len(text) - 1, len(text), _next_cell(truth, last) is None))
+    return marks
+
+
+def _next_cell(truth: dict[str, Seen], last: int) -> str | None:
+    return next((cell for cell in CELLS[last + 1 :] if cell in truth), None)
+
+
+def _mark_thing(match: re.Match[str], truth: dict[str, Seen], last: int) -> Iterator[Mark]:
+    cell = match.group(1)
+    yield Mark(*match.span(1), cell == _next_cell(truth, last))
+    if cell in truth:
+        thing = truth[cell]
+        for number, value in enumerate((thing.size, thing.color, thing.material, thing.shape), start=2):
+            yield Mark(*match.span(number), match.group(number) == value)
+
+
+def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices: Sequence[str] = ()) -> list[Mark]:
+    """Each step's object, decisions and running numbers, and the end.
+
+    Decisions are held against the objects; numbers against what stands before them, so that one mistake is marked once.
+    """
+    truth = {thing.cell: thing for thing in things}
+    conditions = conditions_of(program, find_reference(program, things))
+    marks: list[Mark] = []
+    steps: list[Step] = []
+    last = -1
+    for match in _STEP.finditer(text):
+        marks += _mark_thing(match, truth, last)
+        last = CELLS.index(match.group(1))
+        step = read_step(match)
+        thing = truth.get(step.thing.cell, step.thing)
+        expected = [(check.word, check.holds) for terms in conditions for check in examine(terms, thing)]
+        said = [(check.word, check.holds) for checks in step.conditions for check in checks]
+        words = [found for found in re.finditer(r"\b(yes|no)\b", match.group(6))]
+        base = match.start(6)
+        for number, word in enumerate(words[: len(said)]):
+            right = number < len(expected) and said[number] == expected[number]
+            marks.append(Mark(base + word.start(), base + word.end(), right))
+        if step.tally and len(step.conditions) == len(conditions):
+            before = steps[-1].tally if steps else (0,) * len(step.tally)
+            (alone,) = count_up(program, [step])
+            numbers = list(re.finditer(r"\d+", match.group(6)))[-len(step.tally) :]
+            for place, found in enumerate(numbers):
+                right = step.tally[place] == before[place] + alone.tally[place]
+                marks.append(Mark(base + found.start(), base + found.end(), right))
+        steps.append(step)
+    return marks + _mark_end(program, steps, text, choices)
+
+
+def _mark_end(program: Program, steps: Sequence[Step], text: str, choices: Sequence[str]) -> Iterator[Mark] | list[Mark]:
+    if not steps or not steps[-1].tally or program.family == "compare":
+        return []
+    end = text.rindex(":") if text.rindex(":") > text.rfind(". That") else text.rfind(". That")
+    number = steps[-1].tally[0] + program.amount
+    found = list(re.finditer(r"\d+", text[end:]))
+    marks = []
+    if found:
+        last = found[-1]
+        marks.append(Mark(end + last.start(), end + last.end(), last.group() == str(number)))
+    letter = re.search(r"option ([A-Z])", text)
+    if letter and found and found[-1].group() in choices:
+        right = ascii_uppercase[list(choices).index(found[-1].group())]
+        marks.append(Mark(*letter.span(1), letter.group(1) == right))
+    return marks
