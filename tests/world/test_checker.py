@@ -111,13 +111,13 @@ def mutants(posed: Posed) -> Iterator[tuple[str, int, str]]:
             if match[group] != value:
                 yield name, number, text[: match.start(group)] + value + text[match.end(group) :]
         begin, end = match.span(6)
-        first = re.match(r"yes|no", match[6])
+        first = re.search(r"\b(yes|no)\b", match[6])
         assert first
         flipped = "no" if first.group() == "yes" else "yes"
-        yield "verdict", number, text[:begin] + flipped + text[begin + first.end() :]
-        if tally := re.search(r"\d+", match[6]):
-            other = str(int(tally.group()) + 1)
-            yield "tally", number, text[: begin + tally.start()] + other + text[begin + tally.end() :]
+        yield "verdict", number, text[: begin + first.start()] + flipped + text[begin + first.end() :]
+        if tally := re.search(r"; (\d+)", match[6]):
+            other = str(int(tally[1]) + 1)
+            yield "tally", number, text[: begin + tally.start(1)] + other + text[begin + tally.end() :]
         again = match.group()
         yield "twice", number + 1, text[:end] + ". " + again + text[end + 1 :]
 

@@ -66,7 +66,9 @@ class MarkedLoss:
         odds = (hidden @ (yes - no)).float()  # [marked]
         truth = batch["marks"][where].float()
         weights = torch.where(truth > 0, 1.0, WRONG_WEIGHT)
-        marks = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
+        marks = (
+            functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
+        )
         found = (odds < 0)[truth == 0].float()
         passed = (odds > 0)[truth > 0].float()
         return loss + self.weight * marks, {

@@ -24,10 +24,10 @@ def _any(words: Sequence[str]) -> str:
     return f"({'|'.join(words)})"
 
 
-_THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{_any(SHAPES)}"
-_CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{_THING}(?:,\s*{_THING})*\s*\.$")
-_ONE_THING = re.compile(_THING)
-_STEP = re.compile(rf"{_THING}:\s*([^.]*)\.")
+THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{_any(SHAPES)}"
+_CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{THING}(?:,\s*{THING})*\s*\.$")
+ONE_THING = re.compile(THING)
+STEP = re.compile(rf"{THING}:\s*([^.]*)\.")
 _CHECK = re.compile(r"^(.+?)\s+(yes|no)$")
 _TALLY = re.compile(r"^\d+(?:\s+and\s+\d+)*$")
 
@@ -80,7 +80,7 @@ def read_caption(caption: str) -> tuple[Seen, ...] | None:
     """The objects that a caption names, in its order; None if it cannot be read."""
     if not _CAPTION.match(caption.strip()):
         return None
-    return tuple(Seen(*match.groups()) for match in _ONE_THING.finditer(caption))
+    return tuple(Seen(*match.groups()) for match in ONE_THING.finditer(caption))
 
 
 def check_caption(things: Sequence[Seen], caption: str) -> tuple[Fault, ...]:
@@ -113,7 +113,7 @@ def check_reasoning(
         truth = walk(program, things)
     except Unanswerable as reason:
         return (Fault(str(reason)),)
-    matches = list(_STEP.finditer(reasoning))
+    matches = list(STEP.finditer(reasoning))
     if not matches:
         return (Fault("no step can be read"),)
     steps = [read_step(match) for match in matches]
@@ -133,6 +133,7 @@ def check_reasoning(
 
 
 def read_step(match: re.Match[str]) -> Step:
+    """The step in a match whose groups are cell, size, color, material, shape and what is decided of the object."""
     *thing, decisions = match.groups()
     parts = [part.strip() for part in decisions.split(";")]
     numbers = tuple(int(number) for number in re.findall(r"\d+", parts.pop())) if _TALLY.match(parts[-1]) else ()

@@ -12,14 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from stepsight.world.checker import read_step
+from stepsight.world.checker import ONE_THING, STEP, read_step
 from stepsight.world.programs import Program, Seen
 from stepsight.world.scene import CELLS
 from stepsight.world.walks import Step, conditions_of, count_up, examine, find_reference
-
-_WORDS = re.compile(r"[A-G][1-7]|\w+|[^\w\s]")
-_THING = re.compile(r"([A-G][1-7]) (\w+) (\w+) (\w+) (\w+)")
-_STEP = re.compile(r"([A-G][1-7]) (\w+) (\w+) (\w+) (\w+): ([^.]*)\.")
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ def mark_caption(things: Sequence[Seen], text: str) -> list[Mark]:
     truth = {thing.cell: thing for thing in things}
     marks: list[Mark] = []
     last = -1
-    for match in _THING.finditer(text):
+    for match in ONE_THING.finditer(text):
         marks += _mark_thing(match, truth, last)
         last = CELLS.index(match.group(1))
     marks.append(Mark(len(text) - 1, len(text), _next_cell(truth, last) is None))
@@ -70,14 +66,14 @@ def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices:
     marks: list[Mark] = []
     steps: list[Step] = []
     last = -1
-    for match in _STEP.finditer(text):
+    for match in STEP.finditer(text):
         marks += _mark_thing(match, truth, last)
         last = CELLS.index(match.group(1))
         step = read_step(match)
         thing = truth.get(step.thing.cell, step.thing)
         expected = [(check.word, check.holds) for terms in conditions for check in examine(terms, thing)]
         said = [(check.word, check.holds) for checks in step.conditions for check in checks]
-        words = [found for found in re.finditer(r"\b(yes|no)\b", match.group(6))]
+        words = list(re.finditer(r"\b(yes|no)\b", match.group(6)))
         base = match.start(6)
         for number, word in enumerate(words[: len(said)]):
             right = number < len(expected) and said[number] == expected[number]
@@ -93,12 +89,14 @@ def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices:
     return marks + _mark_end(program, steps, text, choices)
 
 
-def _mark_end(program: Program, steps: Sequence[Step], text: str, choices: Sequence[str]) -> Iterator[Mark] | list[Mark]:
+def _mark_end(program: Program, steps: Sequence[Step], text: str, choices: Sequence[str]) -> list[Mark]:
     if not steps or not steps[-1].tally or program.family == "compare":
         return []
-    end = text.rindex(":") if text.rindex(":") > text.rfind(". That") else text.rfind(". That")
+    end = text.index(steps[-1].thing.words + ":") + len(steps[-1].thing.words)
+    end = text.index(".", end)
+    until = text.find("That is option", end)
     number = steps[-1].tally[0] + program.amount
-    found = list(re.finditer(r"\d+", text[end:]))
+    found = list(re.finditer(r"\d+", text[end : until if until > 0 else len(text)]))
     marks = []
     if found:
         last = found[-1]
