@@ -16,7 +16,7 @@ from stepsight.records import Question
 from stepsight.stages import Stage
 from stepsight.world.programs import Program, Seen, seen
 from stepsight.world.scene import COLORS, MATERIALS, SHAPES, SIZES, Scene
-from stepsight.world.teacher import write_checks
+from stepsight.world.teacher import write_checks, write_options
 from stepsight.world.walks import Check, Step, Unanswerable, count_up, follow, walk
 
 
@@ -28,6 +28,7 @@ THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{
 _CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{THING}(?:,\s*{THING})*\s*\.$")
 ONE_THING = re.compile(THING)
 STEP = re.compile(rf"{THING}:\s*([^.]*)\.")
+OPTIONS = re.compile(r"(A \S+ (?:yes|no)(?:, [A-Z] \S+ (?:yes|no))*)\. That is option ([A-Z])\.")
 _CHECK = re.compile(r"^(.+?)\s+(yes|no)$")
 _TALLY = re.compile(r"^\d+(?:\s+and\s+\d+)*$")
 
@@ -113,23 +114,38 @@ def check_reasoning(
         truth = walk(program, things)
     except Unanswerable as reason:
         return (Fault(str(reason)),)
-    matches = list(STEP.finditer(reasoning))
+    finding, looking = split_finding(program, reasoning)
+    first = [read_step(match) for match in STEP.finditer(finding)]
+    faults = _check_steps(first, truth.finding, 0)
+    matches = list(STEP.finditer(looking))
     if not matches:
-        return (Fault("no step can be read"),)
+        return (*faults, Fault("no step can be read"))
     steps = [read_step(match) for match in matches]
-    right = {step.thing.cell: step for step in truth.steps}
-    faults = _check_beginning(reasoning[: matches[0].start()], truth.reference)
-    for number, step in enumerate(steps):
-        faults += _check_step(number, step, right, {earlier.thing.cell for earlier in steps[:number]})
+    faults += _check_place(looking[: matches[0].start()], truth.reference if truth.finding else None)
+    faults += _check_steps(steps, truth.steps, len(first))
     width = len(truth.steps[0].conditions)
     counted_steps = count_up(program, steps) if all(len(step.conditions) == width for step in steps) else steps
-    for number, (step, counted) in enumerate(zip(steps, counted_steps, strict=True)):
+    for number, (step, counted) in enumerate(zip(steps, counted_steps, strict=True), start=len(first)):
         if step.tally != counted.tally:
             faults.append(Fault(f"step {number + 1}: counts {step.tally}, not {counted.tally}", number))
-    missed = [cell for cell in right if cell not in {step.thing.cell for step in steps}]
-    faults += [Fault(f"{right[cell].thing.words} is not looked at") for cell in missed]
-    end = reasoning[matches[-1].end() :]
+    end = looking[matches[-1].end() :]
     return (*faults, *_check_end(program, steps, truth.answer, end, choices))
+
+
+def split_finding(program: Program, reasoning: str) -> tuple[str, str]:
+    """What finds the object that a spatial question looks from, and the rest; for other families all is the rest."""
+    look = re.search(r"\bLook (left|right|behind|in front)\b", reasoning) if program.family == "spatial" else None
+    return (reasoning[: look.start()], reasoning[look.start() :]) if look else ("", reasoning)
+
+
+def _check_steps(steps: Sequence[Step], truth: Sequence[Step], offset: int) -> list[Fault]:
+    """Every object that is looked at must be one of `truth`, once and rightly, and none may be left out."""
+    right = {step.thing.cell: step for step in truth}
+    faults: list[Fault] = []
+    for number, step in enumerate(steps):
+        faults += _check_step(number + offset, step, right, {earlier.thing.cell for earlier in steps[:number]})
+    missed = [cell for cell in right if cell not in {step.thing.cell for step in steps}]
+    return faults + [Fault(f"{right[cell].thing.words} is not looked at") for cell in missed]
 
 
 def read_step(match: re.Match[str]) -> Step:
@@ -145,10 +161,10 @@ def _read_check(text: str) -> Check:
     return Check(match.group(1), match.group(2) == "yes") if match else Check(text.strip(), False)
 
 
-def _check_beginning(beginning: str, reference: Seen | None) -> list[Fault]:
+def _check_place(beginning: str, reference: Seen | None) -> list[Fault]:
     cells = set(re.findall(r"\b[A-G][1-7]\b", beginning))
-    if reference is not None and cells and cells != {reference.cell}:
-        return [Fault(f"the reference is at {reference.cell}, not {', '.join(sorted(cells))}")]
+    if reference is not None and cells != {reference.cell}:
+        return [Fault(f"it looks from {', '.join(sorted(cells)) or 'nowhere'}, not from {reference.cell}")]
     return []
 
 
@@ -171,12 +187,10 @@ def _check_end(
 ) -> tuple[Fault, ...]:
     """The last sentences: they must state the right answer, a right sum, a right comparison and the right letter."""
     faults = []
-    letter = re.search(r"option\s+([A-Z])", end)
+    options = OPTIONS.search(end)
     if choices:
-        right = ascii_uppercase[list(choices).index(answer)] if answer in choices else None
-        if letter is None or letter.group(1) != right:
-            faults.append(Fault(f"the option is {right}, not {letter.group(1) if letter else 'named'}"))
-    said = end[: letter.start()] if letter else end
+        faults += _check_options(options, answer, choices)
+    said = end[: options.start()] if options else end
     numbers = re.findall(r"\d+", said)
     if program.family in ("exist", "compare"):
         words = re.findall(r"\b(yes|no)\b", said)
@@ -191,6 +205,21 @@ def _check_end(
     if program.family == "compare" and numbers != counted:
         faults.append(Fault(f"it compares {' and '.join(numbers)}, not {' and '.join(counted)}"))
     return tuple(faults)
+
+
+def _check_options(options: re.Match[str] | None, answer: str, choices: Sequence[str]) -> list[Fault]:
+    """The options must be gone through up to the right one, and that one be named."""
+    if answer not in choices:
+        return [Fault(f"{answer} is not among the choices")]
+    right = ascii_uppercase[list(choices).index(answer)]
+    if options is None:
+        return [Fault(f"the option is {right}, and none is named")]
+    faults = []
+    if " ".join(options.group(1).split()) != write_options(right, choices).rstrip("."):
+        faults.append(Fault(f"the options are {write_options(right, choices)}"))
+    if options.group(2) != right:
+        faults.append(Fault(f"the option is {right}, not {options.group(2)}"))
+    return faults
 
 
 def _plain(text: str) -> str:

@@ -86,7 +86,7 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
         return replace(way, answer=_wrong_answer(rng, program, way.answer))
     if kind == "skip" and len(steps) > 1:
         del steps[index]
-        return follow(program, count_up(program, steps), way.reference)
+        return follow(program, count_up(program, steps), way.reference, way.finding)
     if kind == "copy":
         attribute = rng.choice(list(VALUES))
         thing = steps[index].thing
@@ -100,7 +100,7 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
             tally = list(steps[later].tally)
             tally[which] = max(0, tally[which] + off)
             steps[later] = replace(steps[later], tally=tuple(tally))
-        return follow(program, steps, way.reference)
+        return follow(program, steps, way.reference, way.finding)
     conditions = conditions_of(program, way.reference)
     which = rng.randrange(len(conditions))
     wrong = rng.randrange(len(steps[index].conditions[which]))
@@ -114,7 +114,7 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
             steps.append(Step(thing, tuple(examine(terms, thing) for terms in conditions), ()))
             if ends_at(program, steps[-1]):
                 break
-    return follow(program, count_up(program, steps), way.reference)
+    return follow(program, count_up(program, steps), way.reference, way.finding)
 
 
 def _wrong_answer(rng: random.Random, program: Program, answer: str) -> str:

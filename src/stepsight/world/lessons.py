@@ -131,7 +131,7 @@ def _read(rng: random.Random, posed: Posed, question: Question, step_weight: flo
             letter = _letter(posed, way.answer)
             if letter or not posed.asked.choices:
                 stages[Stage.CAPTION] = write_caption(rng, things)
-                stages[Stage.REASONING] = write_reasoning(posed.asked.program, way, letter)
+                stages[Stage.REASONING] = write_reasoning(posed.asked.program, way, letter, posed.asked.choices)
                 stages[Stage.CONCLUSION] = letter or way.answer
     return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
 
@@ -162,7 +162,7 @@ def _wrong_reasoning(rng: random.Random, posed: Posed) -> tuple[str, str]:
         letter = _letter(posed, way.answer)
         if posed.asked.choices and not letter:
             letter = corrupt_answer(rng, program, posed.asked.answer, posed.asked.choices)
-        text = write_reasoning(program, way, letter)
+        text = write_reasoning(program, way, letter, posed.asked.choices)
         if text != posed.stages[Stage.REASONING]:
             return text, letter or way.answer
 
@@ -220,7 +220,11 @@ def _wrong_sight(rng: random.Random, posed: Posed) -> tuple[str, str, str]:
             continue
         letter = _letter(posed, way.answer)
         if letter or not posed.asked.choices:
-            return write_caption(rng, things), write_reasoning(program, way, letter), letter or way.answer
+            return (
+                write_caption(rng, things),
+                write_reasoning(program, way, letter, posed.asked.choices),
+                letter or way.answer,
+            )
     reasoning, conclusion = _wrong_reasoning(rng, posed)
     things = corrupt_things(rng, posed.things, 1)
     return write_caption(rng, things), reasoning, conclusion

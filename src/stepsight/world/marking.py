@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from stepsight.world.checker import ONE_THING, STEP, read_step
+from stepsight.world.checker import ONE_THING, OPTIONS, STEP, read_step, split_finding
 from stepsight.world.programs import Program, Seen
 from stepsight.world.scene import CELLS
 from stepsight.world.walks import Step, conditions_of, count_up, examine, find_reference
@@ -61,6 +61,14 @@ def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices:
 
     Decisions are held against the objects; numbers against what stands before them, so that one mistake is marked once.
     """
+    finding, looking = split_finding(program, text)
+    found, _ = _mark_steps(Program("exist", program.groups[-1:]), things, finding)
+    looked, steps = _mark_steps(program, things, looking)
+    looked += _mark_end(program, steps, looking, choices)
+    return found + [mark.moved(len(finding)) for mark in looked]
+
+
+def _mark_steps(program: Program, things: Sequence[Seen], text: str) -> tuple[list[Mark], list[Step]]:
     truth = {thing.cell: thing for thing in things}
     conditions = conditions_of(program, find_reference(program, things))
     marks: list[Mark] = []
@@ -86,23 +94,20 @@ def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices:
                 right = step.tally[place] == before[place] + alone.tally[place]
                 marks.append(Mark(base + found.start(), base + found.end(), right))
         steps.append(step)
-    return marks + _mark_end(program, steps, text, choices)
+    return marks, steps
 
 
 def _mark_end(program: Program, steps: Sequence[Step], text: str, choices: Sequence[str]) -> list[Mark]:
     if not steps or not steps[-1].tally or program.family == "compare":
         return []
-    end = text.index(steps[-1].thing.words + ":") + len(steps[-1].thing.words)
-    end = text.index(".", end)
-    until = text.find("That is option", end)
-    number = steps[-1].tally[0] + program.amount
-    found = list(re.finditer(r"\d+", text[end : until if until > 0 else len(text)]))
-    marks = []
-    if found:
-        last = found[-1]
-        marks.append(Mark(end + last.start(), end + last.end(), last.group() == str(number)))
-    letter = re.search(r"option ([A-Z])", text)
-    if letter and found and found[-1].group() in choices:
-        right = ascii_uppercase[list(choices).index(found[-1].group())]
-        marks.append(Mark(*letter.span(1), letter.group(1) == right))
+    end = text.index(".", text.index(steps[-1].thing.words + ":"))
+    options = OPTIONS.search(text, end)
+    numbers = list(re.finditer(r"\d+", text[end : options.start() if options else len(text)]))
+    if not numbers:
+        return []
+    last = numbers[-1]
+    marks = [Mark(end + last.start(), end + last.end(), last.group() == str(steps[-1].tally[0] + program.amount))]
+    if options and last.group() in choices:
+        right = ascii_uppercase[list(choices).index(last.group())]
+        marks.append(Mark(*options.span(2), options.group(2) == right))
     return marks

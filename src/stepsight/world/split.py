@@ -119,8 +119,7 @@ def pose(split: str, *, seed: int, index: int) -> Posed:
             break
     things = seen(scene)
     asked = ask_about(rng, things, rules.weights, specific=rules.specific)
-    letter = asked.answer if asked.choices else ""
-    stages = teach(rng, asked.program, things, walk(asked.program, things), letter)
+    stages = teach(rng, asked.program, things, walk(asked.program, things), asked.choices)
     return Posed(f"tabletop-{split}-{seed}-{index}", split, scene, things, asked, stages)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 from stepsight.stages import Stage
 from stepsight.world.programs import Program, Seen
@@ -17,12 +18,15 @@ OPENERS = ("The picture shows", "I see", "There are", "On the table:")
 PLANS = ("I will", "The task is to", "To answer,", "Let me")
 
 
-def teach(rng: random.Random, program: Program, things: Sequence[Seen], way: Walk, letter: str) -> dict[Stage, str]:
-    """The four stages of the answer to `program` by way of `way`; `letter` is empty for a free answer."""
+def teach(
+    rng: random.Random, program: Program, things: Sequence[Seen], way: Walk, choices: Sequence[str]
+) -> dict[Stage, str]:
+    """The four stages of the answer to `program` by way of `way`; `choices` is empty for a free answer."""
+    letter = ascii_uppercase[list(choices).index(way.answer)] if choices else ""
     return {
         Stage.SUMMARY: write_summary(rng, program),
         Stage.CAPTION: write_caption(rng, things),
-        Stage.REASONING: write_reasoning(program, way, letter),
+        Stage.REASONING: write_reasoning(program, way, letter, choices),
         Stage.CONCLUSION: letter or way.answer,
     }
 
@@ -50,16 +54,28 @@ def write_caption(rng: random.Random, things: Sequence[Seen]) -> str:
     return f"{rng.choice(OPENERS)} {', '.join(thing.words for thing in things)}."
 
 
-def write_reasoning(program: Program, way: Walk, letter: str) -> str:
-    """One sentence to begin, one per object, one or two to end."""
-    sentences = [_beginning(program, way)]
+def write_reasoning(program: Program, way: Walk, letter: str, choices: Sequence[str] = ()) -> str:
+    """One sentence to begin, one per object, one or two to end; a spatial question first finds what it looks from."""
+    sentences = []
+    if way.finding:
+        sentences.append(f"Find the {program.groups[-1].one}:")
+        sentences += [f"{step.thing.words}: {write_checks(step)}." for step in way.finding]
+    sentences.append(_beginning(program, way))
     for step in way.steps:
         tally = " and ".join(str(number) for number in step.tally)
         sentences.append(f"{step.thing.words}: {write_checks(step)}{'; ' + tally if tally else ''}.")
     sentences.append(_ending(program, way))
     if letter:
+        sentences.append(write_options(letter, choices))
         sentences.append(f"That is option {letter}.")
     return " ".join(sentences)
+
+
+def write_options(letter: str, choices: Sequence[str]) -> str:
+    """The options gone through up to the right one, such as `A 3 no, B 1 yes.`"""
+    last = ascii_uppercase.index(letter)
+    looked = zip(ascii_uppercase, choices[: last + 1], strict=False)
+    return ", ".join(f"{name} {choice} {'yes' if name == letter else 'no'}" for name, choice in looked) + "."
 
 
 def write_checks(step: Step) -> str:
@@ -73,9 +89,7 @@ def _beginning(program: Program, way: Walk) -> str:
     first, last = program.groups[0], program.groups[-1]
     if program.family == "spatial":
         assert way.reference is not None
-        return (
-            f"The {last.one} is at {way.reference.cell}. Look {program.relation} {way.reference.cell} for {first.many}:"
-        )
+        return f"Look {program.relation} {way.reference.cell} for {first.many}:"
     if program.family == "compare":
         return f"Count {first.many} and {last.many}:"
     if program.family == "subtract-one":

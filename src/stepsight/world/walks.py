@@ -39,13 +39,14 @@ class Step:
 class Walk:
     """The whole way to an answer.
 
-    `numbers` are the final numbers; `reference` is where a spatial question looks from.
+    `numbers` are the final numbers. `reference` is where a spatial question looks from, `finding` the steps to it.
     """
 
     steps: tuple[Step, ...]
     numbers: tuple[int, ...]
     answer: str
     reference: Seen | None = None
+    finding: tuple[Step, ...] = ()
 
 
 class Unanswerable(ValueError):
@@ -106,7 +107,7 @@ def walk(program: Program, things: Sequence[Seen]) -> Walk:
         steps.append(Step(thing, tuple(examine(terms, thing) for terms in conditions), ()))
         if ends_at(program, steps[-1]):
             break
-    return follow(program, count_up(program, steps), reference)
+    return follow(program, count_up(program, steps), reference, find(program, things))
 
 
 def ends_at(program: Program, step: Step) -> bool:
@@ -126,10 +127,17 @@ def count_up(program: Program, steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(counted)
 
 
-def follow(program: Program, steps: Sequence[Step], reference: Seen | None) -> Walk:
+def find(program: Program, things: Sequence[Seen]) -> tuple[Step, ...]:
+    """The steps by which a spatial question finds the object that it looks from; none for other families."""
+    if program.family != "spatial":
+        return ()
+    return walk(Program("exist", program.groups[-1:]), things).steps
+
+
+def follow(program: Program, steps: Sequence[Step], reference: Seen | None, finding: tuple[Step, ...] = ()) -> Walk:
     """The end to which steps lead, right or wrong."""
     numbers = steps[-1].tally if steps and steps[-1].tally else ((0, 0) if program.family == "compare" else (0,))
-    return Walk(tuple(steps), numbers, _answer(program, steps, numbers), reference)
+    return Walk(tuple(steps), numbers, _answer(program, steps, numbers), reference, finding)
 
 
 def find_reference(program: Program, things: Sequence[Seen]) -> Seen | None:
