@@ -159,9 +159,10 @@ def test_a_wrong_letter_sum_or_reference_is_found() -> None:
                 assert faults(posed, text.removesuffix(tail) + wrong), wrong
                 checked.add("number")
         if posed.asked.program.family == "spatial":
-            cell = re.search(r"Look [a-z ]+ ([A-G][1-7]) for", text)
-            assert cell
-            other = "A1" if cell[1] != "A1" else "G7"
-            assert faults(posed, text[: cell.start(1)] + other + text[cell.end(1) :])
+            place = re.search(r"Look [a-z ]+ ([A-G][1-7]), (?:column|row) (\w), for", text)
+            assert place
+            for group, (one, other) in ((1, ("A1", "G7")), (2, ("2", "3"))):
+                wrong = other if place[group] == one else one
+                assert faults(posed, text[: place.start(group)] + wrong + text[place.end(group) :])
             checked.add("reference")
     assert checked == {"letter", "number", "reference"}

@@ -36,11 +36,15 @@ WRONG_WEIGHT = 5.0
 """A wrong word weighs this much against a right one; there are far fewer of them."""
 
 
+GATHERING = 2
+"""Layers that are left to make a verdict of the marks."""
+
+
 class MarkedLoss:
     """`sft_loss` plus the loss of marks on judged texts.
 
-    Marks are read at the last layer but one, along the difference of the embeddings of `yes` and `no`: what is known of
-    each word there, the last layer can still gather into the verdict.
+    Marks are read `GATHERING` layers before the end, along the difference of the embeddings of `yes` and `no`: what is
+    known of each word there, the layers behind can still gather into the verdict.
 
     Args:
         model: a Llava; a hook is put on its text model. `close` takes it off again.
@@ -52,7 +56,8 @@ class MarkedLoss:
         self.weight = weight
         self.words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no")]
         self._hidden: list[torch.Tensor] = []
-        self._hook = model.model.language_model.layers[-2].register_forward_hook(self._keep)
+        layers = model.model.language_model.layers
+        self._hook = layers[max(0, len(layers) - 1 - GATHERING)].register_forward_hook(self._keep)
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, and the shares of right answer tokens, verdicts and marks."""

@@ -39,8 +39,12 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"""
 
-PIECES = r" ?[A-G][1-7](?![0-9A-Za-z])| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]|\s+"
-"""How text falls apart before byte pairs are merged: grid cells, words, numbers of up to two digits, single marks."""
+PIECES = r" ?[A-G][1-7](?![0-9A-Za-z])| ?[A-D]\.(?=\s)| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]|\s+"
+"""How text falls apart before byte pairs are merged: grid cells, letters of options with their full stop, words, numbers
+of up to two digits, single marks. An option's text then stands right behind its letter, in question and answer alike."""
+
+
+OPTIONS = ("A. ", "B. ", "C. ", "D. ")
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -80,7 +84,7 @@ def _corpus() -> Iterator[str]:
     words = [word for values in VALUES.values() for word in values]
     words += [synonym for synonyms in SYNONYMS.values() for synonym in synonyms]
     words += [word + "s" for word in words] + list(CELLS) + [str(number) for number in range(21)]
-    words += ["yes", "no", "Compare", "correct", "option", "A", "B", "C", "D", "\n\n", "\n"]
+    words += ["yes", "no", "Compare", "correct", "option", *"ABCDEFG", *OPTIONS, "\n\n", "\n"]
     words += [stage.value for stage in STAGES] + ["ANSWER", "Is", "the", "?", ":"]
     for _ in range(20):
         yield from words

@@ -16,7 +16,7 @@ from stepsight.records import Question
 from stepsight.stages import Stage
 from stepsight.world.programs import Program, Seen, seen
 from stepsight.world.scene import COLORS, MATERIALS, SHAPES, SIZES, Scene
-from stepsight.world.teacher import write_checks, write_options
+from stepsight.world.teacher import write_checks, write_options, write_place
 from stepsight.world.walks import Check, Step, Unanswerable, count_up, follow, walk
 
 
@@ -28,7 +28,7 @@ THING = rf"([A-G][1-7])\s+{_any(SIZES)}\s+{_any(COLORS)}\s+{_any(MATERIALS)}\s+{
 _CAPTION = re.compile(rf"^[A-Z][A-Za-z ]*:?\s+{THING}(?:,\s*{THING})*\s*\.$")
 ONE_THING = re.compile(THING)
 STEP = re.compile(rf"{THING}:\s*([^.]*)\.")
-OPTIONS = re.compile(r"(A \S+ (?:yes|no)(?:, [A-Z] \S+ (?:yes|no))*)\. That is option ([A-Z])\.")
+OPTIONS = re.compile(r"(A\. \S+ (?:yes|no)(?:, [A-Z]\. \S+ (?:yes|no))*)\. That is option ([A-Z])\.")
 _CHECK = re.compile(r"^(.+?)\s+(yes|no)$")
 _TALLY = re.compile(r"^\d+(?:\s+and\s+\d+)*$")
 
@@ -121,7 +121,7 @@ def check_reasoning(
     if not matches:
         return (*faults, Fault("no step can be read"))
     steps = [read_step(match) for match in matches]
-    faults += _check_place(looking[: matches[0].start()], truth.reference if truth.finding else None)
+    faults += _check_place(program, looking[: matches[0].start()], truth.reference if truth.finding else None)
     faults += _check_steps(steps, truth.steps, len(first))
     width = len(truth.steps[0].conditions)
     counted_steps = count_up(program, steps) if all(len(step.conditions) == width for step in steps) else steps
@@ -161,11 +161,11 @@ def _read_check(text: str) -> Check:
     return Check(match.group(1), match.group(2) == "yes") if match else Check(text.strip(), False)
 
 
-def _check_place(beginning: str, reference: Seen | None) -> list[Fault]:
-    cells = set(re.findall(r"\b[A-G][1-7]\b", beginning))
-    if reference is not None and cells != {reference.cell}:
-        return [Fault(f"it looks from {', '.join(sorted(cells)) or 'nowhere'}, not from {reference.cell}")]
-    return []
+def _check_place(program: Program, beginning: str, reference: Seen | None) -> list[Fault]:
+    if reference is None or write_place(program, reference) in " ".join(beginning.split()):
+        return []
+    cells = sorted(set(re.findall(r"\b[A-G][1-7]\b", beginning)))
+    return [Fault(f"it looks from {', '.join(cells) or 'nowhere'}, not {write_place(program, reference)}")]
 
 
 def _check_step(number: int, step: Step, right: Mapping[str, Step], before: set[str]) -> list[Fault]:

@@ -96,8 +96,8 @@ def draw_lesson(
 
 
 def _mark_pair(posed: Posed, stage: Stage | None, user: str, texts: tuple[str, str]) -> tuple[Mark, ...]:
-    """Marks on both texts of a pair, which end the prompt one after the other; whole answers get none."""
-    if stage is None or not user.endswith(texts[1]):
+    """Marks on both texts of a pair, which end the prompt one after the other."""
+    if not user.endswith(texts[1]):
         return ()
     second = len(user) - len(texts[1])
     first = user.rindex(texts[0], 0, second)
@@ -107,8 +107,16 @@ def _mark_pair(posed: Posed, stage: Stage | None, user: str, texts: tuple[str, s
     return tuple(marks)
 
 
-def _mark(posed: Posed, stage: Stage, text: str) -> list[Mark]:
+def _mark(posed: Posed, stage: Stage | None, text: str) -> list[Mark]:
     asked = posed.asked
+    if stage is None:
+        # As `whole_text` joins them: a caption is one sentence, a conclusion one word.
+        seen, said = text.index(".") + 1, text.rindex(" ") + 1
+        return [
+            *_mark(posed, Stage.CAPTION, text[:seen]),
+            *(mark.moved(seen) for mark in _mark(posed, Stage.REASONING, text[seen : said - 1])),
+            *(mark.moved(said) for mark in _mark(posed, Stage.CONCLUSION, text[said:])),
+        ]
     if stage is Stage.CAPTION:
         return mark_caption(posed.things, text)
     if stage is Stage.REASONING:

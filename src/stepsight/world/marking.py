@@ -15,7 +15,7 @@ from string import ascii_uppercase
 from stepsight.world.checker import ONE_THING, OPTIONS, STEP, read_step, split_finding
 from stepsight.world.programs import Program, Seen
 from stepsight.world.scene import CELLS
-from stepsight.world.walks import Step, conditions_of, count_up, examine, find_reference
+from stepsight.world.walks import Step, conditions_of, count_up, ends_at, examine, find_reference, follow
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def mark_reasoning(program: Program, things: Sequence[Seen], text: str, choices:
     finding, looking = split_finding(program, text)
     found, _ = _mark_steps(Program("exist", program.groups[-1:]), things, finding)
     looked, steps = _mark_steps(program, things, looking)
-    looked += _mark_end(program, steps, looking, choices)
+    looked += _mark_end(program, things, steps, looking, choices)
     return found + [mark.moved(len(finding)) for mark in looked]
 
 
@@ -97,17 +97,25 @@ def _mark_steps(program: Program, things: Sequence[Seen], text: str) -> tuple[li
     return marks, steps
 
 
-def _mark_end(program: Program, steps: Sequence[Step], text: str, choices: Sequence[str]) -> list[Mark]:
-    if not steps or not steps[-1].tally or program.family == "compare":
-        return []
-    end = text.index(".", text.index(steps[-1].thing.words + ":"))
+def _mark_end(
+    program: Program, things: Sequence[Seen], steps: Sequence[Step], text: str, choices: Sequence[str]
+) -> Iterator[Mark]:
+    """That the walk ends where it may, the answer it comes to, and each option with the letter that is named."""
+    if not steps:
+        return
+    end = text.index(".", text.index(steps[-1].thing.words + ":")) + 1
     options = OPTIONS.search(text, end)
-    numbers = list(re.finditer(r"\d+", text[end : options.start() if options else len(text)]))
-    if not numbers:
-        return []
-    last = numbers[-1]
-    marks = [Mark(end + last.start(), end + last.end(), last.group() == str(steps[-1].tally[0] + program.amount))]
-    if options and last.group() in choices:
-        right = ascii_uppercase[list(choices).index(last.group())]
-        marks.append(Mark(*options.span(2), options.group(2) == right))
-    return marks
+    stop = options.start() if options else len(text)
+    if word := re.compile(r"\w+").search(text, end, stop):
+        left = _next_cell({thing.cell: thing for thing in things}, CELLS.index(steps[-1].thing.cell))
+        yield Mark(*word.span(), left is None or ends_at(program, steps[-1]))
+    answers = list(re.compile(r"\w+").finditer(text, end, stop))
+    if not answers:
+        return
+    said = answers[-1]
+    yield Mark(*said.span(), said.group() == follow(program, steps, None).answer)
+    if options and said.group() in choices:
+        place = list(choices).index(said.group())
+        for number, word in enumerate(re.compile(r"\b(yes|no)\b").finditer(text, *options.span(1))):
+            yield Mark(*word.span(), (word.group() == "yes") == (number == place))
+        yield Mark(*options.span(2), options.group(2) == ascii_uppercase[place])

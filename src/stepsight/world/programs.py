@@ -105,6 +105,11 @@ def related(cell: str, relation: Relation, reference: str) -> bool:
     }[relation]
 
 
+def line_of(cell: str, relation: Relation) -> str:
+    """What a relation compares of a cell: its column's letter, or its row's number."""
+    return cell[0] if relation in ("left of", "right of") else cell[1]
+
+
 def attributes_of(group: Group) -> tuple[Attribute, ...]:
     """The attributes that a group fixes."""
     return tuple(attribute for attribute in VALUES if getattr(group, attribute) is not None)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from stepsight.stages import Stage
-from stepsight.world.programs import Program, Seen
+from stepsight.world.programs import Program, Seen, line_of
 from stepsight.world.walks import Step, Walk
 
 OPENERS = ("The picture shows", "I see", "There are", "On the table:")
@@ -72,10 +72,10 @@ def write_reasoning(program: Program, way: Walk, letter: str, choices: Sequence[
 
 
 def write_options(letter: str, choices: Sequence[str]) -> str:
-    """The options gone through up to the right one, such as `A 3 no, B 1 yes.`"""
+    """The options gone through up to the right one, such as `A. 3 no, B. 1 yes.`"""
     last = ascii_uppercase.index(letter)
     looked = zip(ascii_uppercase, choices[: last + 1], strict=False)
-    return ", ".join(f"{name} {choice} {'yes' if name == letter else 'no'}" for name, choice in looked) + "."
+    return ", ".join(f"{name}. {choice} {'yes' if name == letter else 'no'}" for name, choice in looked) + "."
 
 
 def write_checks(step: Step) -> str:
@@ -85,11 +85,18 @@ def write_checks(step: Step) -> str:
     )
 
 
+def write_place(program: Program, reference: Seen) -> str:
+    """Where a spatial question looks, such as `left of C3, column C,`."""
+    assert program.relation is not None
+    line = line_of(reference.cell, program.relation)
+    return f"{program.relation} {reference.cell}, {'row' if line.isdigit() else 'column'} {line},"
+
+
 def _beginning(program: Program, way: Walk) -> str:
     first, last = program.groups[0], program.groups[-1]
     if program.family == "spatial":
         assert way.reference is not None
-        return f"Look {program.relation} {way.reference.cell} for {first.many}:"
+        return f"Look {write_place(program, way.reference)} for {first.many}:"
     if program.family == "compare":
         return f"Count {first.many} and {last.many}:"
     if program.family == "subtract-one":

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stepsight.world.programs import Program, Relation, Seen, attributes_of, compares, related
+from stepsight.world.programs import Program, Relation, Seen, attributes_of, compares, line_of, related
 from stepsight.world.scene import Attribute
 
 
 @dataclass(frozen=True)
 class Check:
-    """One word held against one object, such as `red`, or `left of C4`."""
+    """One word held against one object, such as `red`, or `B left of C` (its column is B)."""
 
     word: str
     holds: bool
@@ -62,6 +62,12 @@ class Term:
     relation: Relation | None = None
     reference: str = ""
 
+    def said_of(self, thing: Seen) -> str:
+        """What is held against an object, in words. A place is said as the two columns, or rows, to be compared."""
+        if self.relation is None:
+            return self.word
+        return f"{line_of(thing.cell, self.relation)} {self.word} {line_of(self.reference, self.relation)}"
+
     def holds(self, thing: Seen) -> bool:
         """Whether it is true of an object."""
         if self.relation is not None:
@@ -79,7 +85,7 @@ def conditions_of(program: Program, reference: Seen | None) -> tuple[tuple[Term,
     if program.family == "spatial":
         assert program.relation is not None
         assert reference is not None
-        place = Term(f"{program.relation} {reference.cell}", relation=program.relation, reference=reference.cell)
+        place = Term(program.relation, relation=program.relation, reference=reference.cell)
         conditions[0] = (place, *conditions[0])
     return tuple(conditions)
 
@@ -88,7 +94,7 @@ def examine(terms: Sequence[Term], thing: Seen, *, wrong: int | None = None) -> 
     """Hold an object against a condition, up to the first check that fails; check number `wrong` comes out wrongly."""
     checks: list[Check] = []
     for number, term in enumerate(terms):
-        checks.append(Check(term.word, term.holds(thing) != (number == wrong)))
+        checks.append(Check(term.said_of(thing), term.holds(thing) != (number == wrong)))
         if not checks[-1].holds:
             break
     return tuple(checks)
