@@ -40,8 +40,8 @@ CHAT_TEMPLATE = """\
 {%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"""
 
 PIECES = r" ?[A-G][1-7](?![0-9A-Za-z])| ?[A-D]\.(?=\s)| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]|\s+"
-"""How text falls apart before byte pairs are merged: grid cells, letters of options with their full stop, words, numbers
-of up to two digits, single marks. An option's text then stands right behind its letter, in question and answer alike."""
+"""How text falls apart before byte pairs are merged: grid cells, letters of options with their full stop, words,
+numbers of up to two digits, single marks. So an option's text stands right behind its letter in question and answer."""
 
 
 OPTIONS = ("A. ", "B. ", "C. ", "D. ")

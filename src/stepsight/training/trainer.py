@@ -26,7 +26,7 @@ class StagedTrainer(Trainer):
     def __init__(self, *, loss: Loss, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.loss = loss
-        self.seen: dict[str, torch.Tensor] = {}
+        self.seen: dict[str, list[torch.Tensor]] = {}
 
     def compute_loss(
         self,
@@ -36,13 +36,17 @@ class StagedTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The loss of a batch."""
-        loss, self.seen = self.loss(model, inputs)
+        loss, seen = self.loss(model, inputs)
+        for name, value in seen.items():
+            self.seen.setdefault(name, []).append(value.detach())
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with what the loss has seen in the last batch."""
-        seen = {name: round(float(value.detach()), 4) for name, value in self.seen.items()}
-        super().log({**logs, **{name: value for name, value in seen.items() if not math.isnan(value)}}, start_time)
+        """Log, with what the loss has seen since the last line: means over the batches that could say."""
+        means = {name: float(torch.stack(values).nanmean()) for name, values in self.seen.items()}
+        self.seen = {}
+        seen = {name: round(value, 4) for name, value in means.items() if not math.isnan(value)}
+        super().log({**logs, **seen}, start_time)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # Folders of some families (LLaVA among them) name weights otherwise than the module does; `Trainer` itself

@@ -29,7 +29,7 @@ def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> t
         if not free:
             break
         index = rng.choice(free)
-        kind = rng.choices(("attribute", "cell", "drop", "invent"), (0.62, 0.14, 0.16, 0.08))[0]
+        kind = rng.choices(("attribute", "cell", "drop", "invent"), (0.52, 0.10, 0.26, 0.12))[0]
         if kind == "drop" and len(wrong) > 1:
             del wrong[index]
             touched = {other - (other > index) for other in touched}
@@ -75,8 +75,11 @@ def _invent(rng: random.Random, things: Sequence[Seen]) -> Seen:
 
 
 def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequence[Seen]) -> Walk:
-    """A way to a wrong end, or to the right one by a wrong step: a verdict, a count, an object or the sum is off."""
-    kinds = ["verdict", "verdict", "verdict", "copy", "skip"]
+    """A way to a wrong end, or to the right one by a wrong step: a verdict, a count, an object or the sum is off.
+
+    Objects may also be left out, or looked at twice.
+    """
+    kinds = ["verdict", "verdict", "verdict", "copy", "skip", "repeat"]
     if way.steps and way.steps[0].tally:
         kinds += ["tally", "tally", "sum"]
     kind = rng.choice(kinds)
@@ -86,6 +89,9 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
         return replace(way, answer=_wrong_answer(rng, program, way.answer))
     if kind == "skip" and len(steps) > 1:
         del steps[index]
+        return follow(program, count_up(program, steps), way.reference, way.finding)
+    if kind == "repeat":
+        steps.insert(rng.randint(index + 1, len(steps)), steps[index])
         return follow(program, count_up(program, steps), way.reference, way.finding)
     if kind == "copy":
         attribute = rng.choice(list(VALUES))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from PIL import Image
@@ -82,9 +82,12 @@ def draw_lesson(
     if kind == "answer":
         return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, step_weight))
     if kind == "read":
-        return _read(rng, posed, question, step_weight)
+        stages = _mistaken(rng, posed, 0.5).stages
+        return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
     if kind == "screen":
-        return _screen(rng, posed, question, prompts, verdict_weight)
+        return _screen(rng, _mistaken(rng, posed, 0.3), question, prompts, verdict_weight)
+    if kind in ("reasoning", "conclusion"):
+        posed = _mistaken(rng, posed, 0.3)
     stage = None if kind == "whole" else Stage(kind.upper())
     better, worse, hints = _pair(rng, posed, kind, prompts)
     first = rng.random() < 0.5
@@ -126,22 +129,27 @@ def _mark(posed: Posed, stage: Stage | None, text: str) -> list[Mark]:
     return [Mark(len(text) - 1, len(text), text == posed.stages[stage])]
 
 
-def _read(rng: random.Random, posed: Posed, question: Question, step_weight: float) -> Lesson:
-    """Half of the captions are wrong, so that REASONING is learned to follow the caption and not the picture."""
-    stages = dict(posed.stages)
-    if rng.random() < 0.5:
-        things = corrupt_things(rng, posed.things, rng.choice((1, 2)))
-        try:
-            way = walk(posed.asked.program, things)
-        except Unanswerable:
-            pass
-        else:
-            letter = _letter(posed, way.answer)
-            if letter or not posed.asked.choices:
-                stages[Stage.CAPTION] = write_caption(rng, things)
-                stages[Stage.REASONING] = write_reasoning(posed.asked.program, way, letter, posed.asked.choices)
-                stages[Stage.CONCLUSION] = letter or way.answer
-    return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
+def _mistaken(rng: random.Random, posed: Posed, share: float) -> Posed:
+    """In this share of cases what holds of a wrong CAPTION: REASONING must follow the caption, not the picture."""
+    if rng.random() >= share:
+        return posed
+    things = corrupt_things(rng, posed.things, rng.choice((1, 1, 2)))
+    asked = posed.asked
+    try:
+        way = walk(asked.program, things)
+    except Unanswerable:
+        return posed
+    letter = _letter(posed, way.answer)
+    if asked.choices and not letter:
+        return posed
+    stages = {
+        Stage.SUMMARY: posed.stages[Stage.SUMMARY],
+        Stage.CAPTION: write_caption(rng, things),
+        Stage.REASONING: write_reasoning(asked.program, way, letter, asked.choices),
+        Stage.CONCLUSION: letter or way.answer,
+    }
+    answered = replace(asked, answer=stages[Stage.CONCLUSION])
+    return replace(posed, things=things, asked=answered, stages=stages)
 
 
 def _spans(stages: Mapping[Stage, str], step_weight: float, given: Stage | None = None) -> tuple[Span, ...]:
@@ -219,20 +227,10 @@ def _pair(
 
 def _wrong_sight(rng: random.Random, posed: Posed) -> tuple[str, str, str]:
     """CAPTION with a fault, and the REASONING and CONCLUSION that follow from it."""
-    program = posed.asked.program
     for _ in range(20):
-        things = corrupt_things(rng, posed.things, rng.choice((1, 1, 2)))
-        try:
-            way = walk(program, things)
-        except Unanswerable:
-            continue
-        letter = _letter(posed, way.answer)
-        if letter or not posed.asked.choices:
-            return (
-                write_caption(rng, things),
-                write_reasoning(program, way, letter, posed.asked.choices),
-                letter or way.answer,
-            )
+        wrong = _mistaken(rng, posed, 1.0)
+        if wrong is not posed:
+            return wrong.stages[Stage.CAPTION], wrong.stages[Stage.REASONING], wrong.stages[Stage.CONCLUSION]
     reasoning, conclusion = _wrong_reasoning(rng, posed)
     things = corrupt_things(rng, posed.things, 1)
     return write_caption(rng, things), reasoning, conclusion
