@@ -32,7 +32,7 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
 
 
-WRONG_WEIGHT = 5.0
+WRONG_WEIGHT = 15.0
 """A wrong word weighs this much against a right one; there are far fewer of them."""
 
 
