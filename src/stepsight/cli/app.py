@@ -22,7 +22,6 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     help="Ask a vision-language model about a picture: it answers in four stages, searching over them.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,10 +59,14 @@ def run(arguments: Sequence[str], *, model: LoadedModel | None = None) -> int:
     stands in for the one that the options name, so that a program can bring its own engine.
     """
     try:
-        app(args=list(arguments), prog_name="stepsight", obj=model)
-    except SystemExit as exit:
-        return exit.code if isinstance(exit.code, int) else 1
-    except KeyboardInterrupt:
+        code = app(args=list(arguments or ["--help"]), prog_name="stepsight", obj=model, standalone_mode=False)
+    except typer.TyperException as error:
+        # Left to itself, typer draws a box around what is wrong with an option.
+        context = getattr(error, "ctx", None)
+        command = "stepsight" if context is None else context.command_path
+        print(f"error: {_one_line(error.format_message())} (see {command} --help)", file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except StepsightError as error:
         print(f"error: {_one_line(str(error))}", file=sys.stderr)
@@ -72,7 +75,7 @@ def run(arguments: Sequence[str], *, model: LoadedModel | None = None) -> int:
         # The reader went away, as in `stepsight ... | head`; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _one_line(message: str) -> str:
