@@ -10,6 +10,7 @@ import torch
 from stepsight.prompts.judge import judge_prompts
 from stepsight.training.encoding import IGNORED, Encoded, collate, encode_exchange, mark_tokens
 from stepsight.training.losses import MarkedLoss, sft_loss
+from stepsight.training.recipe import Marks
 from stepsight.world.lessons import LessonKind, draw_lesson
 
 
@@ -36,13 +37,13 @@ def test_marks_stand_on_the_last_tokens_of_marked_words(processor: Any) -> None:
 def test_without_marks_the_loss_is_that_of_fine_tuning(processor: Any, model: Any) -> None:
     batch = collate(rows(processor, "read", 2), processor.tokenizer.pad_token_id)
     assert "marks" not in batch
-    marked = MarkedLoss(model, processor.tokenizer, 1.0)
+    marked = MarkedLoss(model, processor.tokenizer, Marks())
     assert torch.equal(marked(model, batch)[0], sft_loss(model, batch)[0])
 
 
 def test_marks_are_learned(processor: Any, model: Any) -> None:
     batch = collate(rows(processor, "screen", 6), processor.tokenizer.pad_token_id)
-    loss = MarkedLoss(model, processor.tokenizer, 1.0)
+    loss = MarkedLoss(model, processor.tokenizer, Marks())
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     seen: list[dict[str, torch.Tensor]] = []
     for _ in range(60):
@@ -56,10 +57,10 @@ def test_marks_are_learned(processor: Any, model: Any) -> None:
     assert seen[-1]["right_words_passed"] > 0.9
 
 
-@pytest.mark.parametrize("weight", [0.0, 2.0])
+@pytest.mark.parametrize("weight", [0.5, 2.0])
 def test_the_weight_of_marks_is_their_share_of_the_loss(processor: Any, model: Any, weight: float) -> None:
     batch = collate(rows(processor, "screen", 2), processor.tokenizer.pad_token_id)
-    loss = MarkedLoss(model, processor.tokenizer, weight)
+    loss = MarkedLoss(model, processor.tokenizer, Marks(weight=weight))
     value, seen = loss(model, batch)
     loss.close()
     alone, _ = sft_loss(model, batch)

@@ -12,7 +12,7 @@ from stepsight.prompts.answer import question_text
 from stepsight.prompts.judge import judge_prompts, pair_turns, screen_turns
 from stepsight.stages import SEPARATOR, Stage, parse, render
 from stepsight.world.checker import check_caption, check_reasoning, read_caption
-from stepsight.world.lessons import Lesson, LessonKind, draw_lesson
+from stepsight.world.lessons import Lesson, LessonKind, Span, draw_lesson
 from stepsight.world.split import Posed, pose
 
 PROMPTS = judge_prompts("short-1")
@@ -67,6 +67,42 @@ def test_an_answer_lesson_is_the_question_and_the_teachers_answer() -> None:
         assert drawn.user == question_text(truth.question())
         assert drawn.picture is not None
         assert "".join(span.text for span in drawn.spans) == render(truth.stages)
+
+
+def test_a_look_lesson_ends_behind_the_caption_without_teaching_to_end() -> None:
+    for index in range(10):
+        drawn, truth = lesson("look", index), posed(index)
+        assert render(truth.stages).startswith("".join(span.text for span in drawn.spans))
+        assert drawn.spans[-2].text.endswith(Stage.CAPTION.close)
+        assert drawn.spans[-1] == Span("", 0.0)
+
+
+def muddled(kind: LessonKind, index: int) -> Lesson:
+    return draw_lesson(kind, seed=SEED, index=index, prompts=PROMPTS, muddled=1.0)
+
+
+@pytest.mark.parametrize("kind", ["caption", "reasoning"])
+def test_of_a_muddled_pair_the_better_has_fewer_wrong_words(kind: LessonKind) -> None:
+    share = []
+    for index in range(60):
+        drawn = muddled(kind, index)
+        border = drawn.user.rindex("\n2. ")
+        wrong = [mark for mark in drawn.marks if not mark.right]
+        first = sum(mark.start < border for mark in wrong)
+        assert (first < len(wrong) - first) == (drawn.spans[0].text == PROMPTS.options[0])
+        share.append(len(wrong) / len(drawn.marks))
+    plain = [len([mark for mark in lesson(kind, index).marks if not mark.right]) for index in range(60)]
+    assert sum(share) / 60 > 2 * sum(plain) / sum(len(lesson(kind, index).marks) for index in range(60))
+
+
+def test_a_muddled_screen_lesson_is_labelled_by_the_checker() -> None:
+    for index in range(60):
+        drawn = muddled("screen", index)
+        caption, reasoning = re.findall(r"^(?:CAPTION|REASONING): (.*)$", drawn.user, re.MULTILINE)
+        things, asked = read_caption(caption), posed(index).asked
+        assert things is not None
+        right = not check_reasoning(asked.program, things, reasoning, asked.choices)
+        assert drawn.spans[0].text == PROMPTS.screen_options[0 if right else 1]
 
 
 def test_a_read_lesson_follows_its_caption_which_is_given() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from stepsight.training.encoding import IGNORED
+from stepsight.training.recipe import Marks
 
 
 def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -32,32 +33,24 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
 
 
-WRONG_WEIGHT = 15.0
-"""A wrong word weighs this much against a right one; there are far fewer of them."""
-
-
-GATHERING = 2
-"""Layers that are left to make a verdict of the marks."""
-
-
 class MarkedLoss:
     """`sft_loss` plus the loss of marks on judged texts.
 
-    Marks are read `GATHERING` layers before the end, along the difference of the embeddings of `yes` and `no`: what is
-    known of each word there, the layers behind can still gather into the verdict.
+    Marks are read some layers before the end, along the difference of the embeddings of `yes` and `no`: what is known
+    of each word there, the layers behind can still gather into the verdict.
 
     Args:
         model: a Llava; a hook is put on its text model. `close` takes it off again.
         tokenizer: gives the tokens of ` yes` and ` no`.
-        weight: of the marks' mean loss beside that of labelled tokens.
+        marks: their weight in the loss, and the layer that they are read from.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, weight: float) -> None:
-        self.weight = weight
+    def __init__(self, model: Any, tokenizer: Any, marks: Marks) -> None:
+        self.marks = marks
         self.words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no")]
         self._hidden: list[torch.Tensor] = []
         layers = model.model.language_model.layers
-        self._hook = layers[max(0, len(layers) - 1 - GATHERING)].register_forward_hook(self._keep)
+        self._hook = layers[max(0, len(layers) - 1 - marks.layers_left)].register_forward_hook(self._keep)
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, and the shares of right answer tokens, verdicts and marks."""
@@ -70,13 +63,13 @@ class MarkedLoss:
         yes, no = model.get_input_embeddings().weight[self.words]
         odds = (hidden @ (yes - no)).float()  # [marked]
         truth = batch["marks"][where].float()
-        weights = torch.where(truth > 0, 1.0, WRONG_WEIGHT)
+        weights = torch.where(truth > 0, 1.0, self.marks.wrong)
         marks = (
             functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
         )
         found = (odds < 0)[truth == 0].float()
         passed = (odds > 0)[truth > 0].float()
-        return loss + self.weight * marks, {
+        return loss + self.marks.weight * marks, {
             **seen,
             "marks_loss": marks,
             "wrong_words_found": _mean(found),

@@ -47,9 +47,10 @@ class Practice(Dataset[Encoded]):
                 prompts=self.prompts,
                 verdict_weight=self.lessons.verdict_weight,
                 step_weight=self.lessons.step_weight,
+                muddled=self.lessons.muddled,
             )
             row = encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans)
-            if self.lessons.mark_weight:
+            if self.lessons.marks:
                 row = mark_tokens(self.processor.tokenizer, row, lesson.user, lesson.marks)
             rows.append(row)
         rows.sort(key=lambda row: len(row.ids))

@@ -51,20 +51,33 @@ class StartFromFolder(Recipe):
     folder: str
 
 
+class Marks(Recipe):
+    """How marks on judged texts count in the loss.
+
+    `weight` is that of their mean loss; `wrong` what a wrong word counts against a right one, of which there are more;
+    `layers_left` how many layers of the text model are left, behind the one that marks are read from, for the verdict.
+    """
+
+    weight: float = Field(default=1.0, gt=0)
+    wrong: float = Field(default=5.0, gt=0)
+    layers_left: int = Field(default=1, ge=0)
+
+
 class WorldLessons(Recipe):
     """Lessons drawn from the world while training goes on.
 
     `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
     counts in the loss against a token of an answer, `step_weight` what a `yes` or `no` within REASONING counts;
-    `mark_weight` how much the marks on judged texts count in the loss (0: none are made); `judge_prompts` in which
-    words judging is taught.
+    `marks` how marks on judged texts count in the loss (without it none are made); `muddled` in which share of judging
+    lessons a text is wrong in many places instead of one; `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     seed: int = 0
     verdict_weight: float = Field(default=8.0, gt=0)
     step_weight: float = Field(default=1.0, gt=0)
-    mark_weight: float = Field(default=0.0, ge=0)
+    marks: Marks | None = None
+    muddled: float = Field(default=0.0, ge=0, le=1)
     judge_prompts: str = "short-1"
 
     @field_validator("mixture")

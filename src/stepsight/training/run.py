@@ -131,8 +131,8 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
     if recipe.freeze_vision:
         model.model.vision_tower.requires_grad_(False)
     loss: Loss = AlignLoss(processor.tokenizer) if recipe.task == "align" else sft_loss
-    if isinstance(recipe.data, WorldLessons) and recipe.data.mark_weight:
-        loss = MarkedLoss(model, processor.tokenizer, recipe.data.mark_weight)
+    if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
+        loss = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
     if how.compile:
         # In place: `torch.compile` would wrap the module, and every weight's name would change.
         model.model.language_model.compile(dynamic=True)

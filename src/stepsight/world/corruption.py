@@ -123,6 +123,49 @@ def corrupt_walk(rng: random.Random, program: Program, way: Walk, things: Sequen
     return follow(program, count_up(program, steps), way.reference, way.finding)
 
 
+def muddle_things(rng: random.Random, things: Sequence[Seen], share: float) -> tuple[Seen, ...]:
+    """A list of objects in which each word is wrong with probability `share`; some objects are left out or moved."""
+    wrong: list[Seen] = []
+    taken = {thing.cell for thing in things}
+    for thing in things:
+        if rng.random() < share / 2 and len(things) > 1:
+            continue
+        for attribute in VALUES:
+            if rng.random() < share:
+                thing = replace(thing, **{attribute: _other(rng, attribute, getattr(thing, attribute))})
+        if rng.random() < share / 2:
+            thing = replace(thing, cell=_near(rng, thing.cell, taken))
+            taken.add(thing.cell)
+        wrong.append(thing)
+    return tuple(sorted(wrong or things[:1], key=lambda thing: CELLS.index(thing.cell)))
+
+
+def muddle_walk(rng: random.Random, program: Program, way: Walk, share: float) -> Walk:
+    """A way on which each object may be looked at wrongly and each number be off, with probability `share` each."""
+    conditions = conditions_of(program, way.reference)
+    steps: list[Step] = []
+    for step in way.steps:
+        if rng.random() < share / 4:
+            continue
+        thing = step.thing
+        decided = [
+            examine(terms, thing, wrong=rng.randrange(len(terms)) if rng.random() < share else None)
+            for terms in conditions
+        ]
+        for attribute in VALUES:
+            if rng.random() < share / 3:
+                thing = replace(thing, **{attribute: _other(rng, attribute, getattr(thing, attribute))})
+        before = steps[-1].tally if steps else tuple(0 for _ in step.tally)
+        (alone,) = count_up(program, [Step(thing, tuple(decided), ())])
+        off = [rng.choice((-1, 1, 2)) if rng.random() < share / 2 else 0 for _ in alone.tally]
+        tally = tuple(max(0, sum(parts)) for parts in zip(before, alone.tally, off, strict=True))
+        steps.append(Step(thing, tuple(decided), tally))
+        if ends_at(program, steps[-1]):
+            break
+    end = follow(program, steps or way.steps[:1], way.reference, way.finding)
+    return replace(end, answer=_wrong_answer(rng, program, end.answer)) if rng.random() < share / 2 else end
+
+
 def _wrong_answer(rng: random.Random, program: Program, answer: str) -> str:
     if answer in ("yes", "no"):
         return "no" if answer == "yes" else "yes"

@@ -18,16 +18,23 @@ from stepsight.prompts.answer import question_text
 from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
 from stepsight.records import Question
 from stepsight.stages import SEPARATOR, Stage, render, render_stage
-from stepsight.world.corruption import corrupt_answer, corrupt_program, corrupt_things, corrupt_walk
+from stepsight.world.corruption import (
+    corrupt_answer,
+    corrupt_program,
+    corrupt_things,
+    corrupt_walk,
+    muddle_things,
+    muddle_walk,
+)
 from stepsight.world.drawing import draw_picture
 from stepsight.world.marking import Mark, mark_caption, mark_reasoning
 from stepsight.world.split import Posed, pose
 from stepsight.world.teacher import write_caption, write_reasoning, write_summary
 from stepsight.world.walks import Unanswerable, walk
 
-LessonKind = Literal["answer", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
-"""`answer`: four stages about a picture. `read`: the same without a picture, the caption given. Then pairs of one stage
-each, pairs of whole answers, and the correctness screen."""
+LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
+"""`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the caption
+given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
 
 
 DECISION = re.compile(r"( yes| no)(?=[,;.])")
@@ -64,6 +71,7 @@ def draw_lesson(
     split: str = "train",
     verdict_weight: float = 8.0,
     step_weight: float = 1.0,
+    muddled: float = 0.0,
 ) -> Lesson:
     """Lesson number `index` of a kind under a seed; the same for ever.
 
@@ -75,21 +83,28 @@ def draw_lesson(
         split: where scenes come from.
         verdict_weight: weight of a verdict's single token against 1 for a token of an answer.
         step_weight: weight of each `yes` and `no` within REASONING.
+        muddled: in this share of judging lessons a text is not wrong in one place but in many.
     """
     posed = pose(split, seed=seed, index=index)
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
     if kind == "answer":
         return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, step_weight))
+    if kind == "look":
+        seen = {stage: posed.stages[stage] for stage in (Stage.SUMMARY, Stage.CAPTION)}
+        # The empty end is given: that the turn is over after CAPTION is not to be learned.
+        return Lesson(question_text(question), draw_picture(posed.scene), (*_spans(seen, 1.0), Span("", 0.0)))
     if kind == "read":
         stages = _mistaken(rng, posed, 0.5).stages
         return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
     if kind == "screen":
-        return _screen(rng, _mistaken(rng, posed, 0.3), question, prompts, verdict_weight)
+        return _screen(rng, _mistaken(rng, posed, 0.3), question, prompts, verdict_weight, muddled)
     if kind in ("reasoning", "conclusion"):
         posed = _mistaken(rng, posed, 0.3)
     stage = None if kind == "whole" else Stage(kind.upper())
     better, worse, hints = _pair(rng, posed, kind, prompts)
+    if kind in ("caption", "reasoning") and rng.random() < muddled:
+        better, worse = _muddled_pair(rng, posed, Stage(kind.upper()))
     first = rng.random() < 0.5
     texts = (better, worse) if first else (worse, better)
     (turn,) = pair_turns(prompts, question, stage, hints, *texts)
@@ -183,9 +198,38 @@ def _wrong_reasoning(rng: random.Random, posed: Posed) -> tuple[str, str]:
             return text, letter or way.answer
 
 
-def _screen(rng: random.Random, posed: Posed, question: Question, prompts: JudgePrompts, weight: float) -> Lesson:
+def _muddled(rng: random.Random, posed: Posed, stage: Stage, share: float) -> tuple[str, int]:
+    """CAPTION or REASONING with many faults, and how many of its words are wrong."""
+    if stage is Stage.CAPTION:
+        text = write_caption(rng, muddle_things(rng, posed.things, share))
+    else:
+        program, choices = posed.asked.program, posed.asked.choices
+        way = muddle_walk(rng, program, walk(program, posed.things), share)
+        letter = _letter(posed, way.answer) or (rng.choice("ABCDEFGH"[: len(choices)]) if choices else "")
+        text = write_reasoning(program, way, letter, choices)
+    return text, sum(not mark.right for mark in _mark(posed, stage, text))
+
+
+def _muddled_pair(rng: random.Random, posed: Posed, stage: Stage) -> tuple[str, str]:
+    """Two texts of which the second has more wrong words; the first may be true."""
+    while True:
+        share = rng.choice((0.0, 0.0, 0.05, 0.15))
+        better, few = _muddled(rng, posed, stage, share) if share else (posed.stages[stage], 0)
+        worse, many = _muddled(rng, posed, stage, share + rng.choice((0.1, 0.25, 0.5)))
+        if few < many:
+            return better, worse
+
+
+def _screen(
+    rng: random.Random, posed: Posed, question: Question, prompts: JudgePrompts, weight: float, muddled: float
+) -> Lesson:
     right = rng.random() < 0.5
-    reasoning = posed.stages[Stage.REASONING] if right else _wrong_reasoning(rng, posed)[0]
+    if right:
+        reasoning = posed.stages[Stage.REASONING]
+    elif rng.random() < muddled:
+        reasoning = _muddled_pair(rng, posed, Stage.REASONING)[1]
+    else:
+        reasoning = _wrong_reasoning(rng, posed)[0]
     (turn,) = screen_turns(prompts, question, posed.stages[Stage.CAPTION], reasoning)
     label = prompts.screen_options[0] if right else prompts.screen_options[1]
     start = turn.text.rindex(reasoning)
