@@ -25,8 +25,8 @@ class PicoSizes(Recipe):
     vision_layers: int = Field(default=3, gt=0)
     vision_heads: int = Field(default=4, gt=0)
     text_hidden: int = Field(default=256, gt=0)
-    text_layers: int = Field(default=6, gt=0)
-    text_heads: int = Field(default=4, gt=0)
+    text_layers: int = Field(default=4, gt=0)
+    text_heads: int = Field(default=8, gt=0)
     text_mlp: int = Field(default=512, gt=0)
     rope_theta: float = Field(default=1e6, gt=0)
     context: int = Field(default=2048, gt=0)
@@ -46,9 +46,13 @@ class StartFromNothing(Recipe):
 
 
 class StartFromFolder(Recipe):
-    """Go on from a model folder or hub id."""
+    """Go on from a model folder or hub id; `grow` puts so many new layers on top of its text model.
+
+    New layers pass on what they are given until they have learned something better.
+    """
 
     folder: str
+    grow: int = Field(default=0, ge=0)
 
 
 class Marks(Recipe):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def start_model(recipe: TrainRecipe, processor: Any) -> Any:
             raise ModelError(
                 f"no model can be loaded from {source}: {error}", hint="give a vision-language model"
             ) from error
+        if recipe.start.grow:
+            model = grow_model(model, recipe.start.grow)
     else:
         model = build_model(recipe.start.build, processor.tokenizer)
     if recipe.task == "align":
@@ -70,6 +73,37 @@ def start_model(recipe: TrainRecipe, processor: Any) -> Any:
                 hint=f"set picture to {GRID} times patch",
             )
     return model
+
+
+def grow_model(model: Any, layers: int) -> Any:
+    """The same model with new layers on top of its text model, which add nothing yet: its outputs stay as they are.
+
+    A layer adds what its attention and its feed-forward part project back; both projections start as zeros.
+
+    Args:
+        model: an image-text-to-text model whose text model is built like Llama's.
+        layers: how many.
+
+    Raises:
+        ModelError: the text model is built otherwise.
+    """
+    config = deepcopy(model.config)
+    old = config.text_config.num_hidden_layers
+    config.text_config.num_hidden_layers = old + layers
+    grown = type(model)(config)
+    try:
+        for layer in grown.model.language_model.layers[old:]:
+            torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+            torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    except AttributeError as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot grow: its text model is not built like Llama's", hint="leave `grow` out"
+        ) from error
+    report = grown.load_state_dict(model.state_dict(), strict=False)
+    if report.unexpected_keys:
+        raise ModelError(f"{type(model).__name__} cannot grow: weights change their names", hint="leave `grow` out")
+    grown.generation_config = model.generation_config
+    return grown
 
 
 def _check_folder(source: str, recipe_path: Path) -> None:
