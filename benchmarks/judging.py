@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +37,10 @@ def request(lesson: Lesson, options: tuple[str, str], path: Path) -> ScoreReques
 
 def swapped(lesson: Lesson) -> Lesson:
     """The same pair in the other order."""
-    head, _, texts = lesson.user.rpartition("\n1. ")
-    first, _, second = texts.partition("\n2. ")
-    return replace(lesson, user=f"{head}\n1. {second}\n2. {first}")
+    parts = re.fullmatch(r"(.*[A-Z] 1\. )(.*)(\nCompare 2\. )(.*)", lesson.user, re.DOTALL)
+    assert parts
+    head, first, between, second = parts.groups()
+    return replace(lesson, user=head + second + between + first)
 
 
 def measure(loaded: LoadedModel, kind: LessonKind, count: int, split: str, folder: Path) -> dict[str, object]:

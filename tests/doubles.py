@@ -37,8 +37,8 @@ def log_odds(ahead: float) -> tuple[float, float]:
 
 
 def shown(request: ScoreRequest) -> tuple[str, str]:
-    """The two texts of a `short-1` comparison."""
-    found = re.search(r"\n1\. (.*)\n2\. (.*)$", request.turns[0].text, flags=re.DOTALL)
+    """The two texts of a `short-2` comparison."""
+    found = re.search(r"[A-Z] 1\. (.*)\nCompare 2\. (.*)$", request.turns[0].text, flags=re.DOTALL)
     assert found is not None
     return found[1], found[2]
 

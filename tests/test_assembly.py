@@ -41,9 +41,9 @@ def test_every_pair_of_names_either_works_or_is_refused_at_once(search: str, jud
 
 
 def test_the_self_judge_speaks_the_words_of_the_card() -> None:
-    model = scripted_model(judge_prompts="short-1")
+    model = scripted_model(judge_prompts="short-2")
     judge = build_judge("self", model, search="stage-beam", width=2)
-    assert getattr(judge, "prompts").version == "short-1"  # noqa: B009
+    assert getattr(judge, "prompts").version == "short-2"  # noqa: B009
 
 
 def test_a_folder_without_a_card_gets_the_default_one(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_a_folder_without_a_card_gets_the_default_one(tmp_path: Path) -> None:
 
 
 def test_a_card_is_read(tmp_path: Path) -> None:
-    (tmp_path / "stepsight.json").write_text(json.dumps({"judge_prompts": "short-1", "world_only": True}))
-    assert read_card(tmp_path) == ModelCard(name=tmp_path.name, judge_prompts="short-1", world_only=True)
+    (tmp_path / "stepsight.json").write_text(json.dumps({"judge_prompts": "short-2", "world_only": True}))
+    assert read_card(tmp_path) == ModelCard(name=tmp_path.name, judge_prompts="short-2", world_only=True)
 
 
 @pytest.mark.parametrize(

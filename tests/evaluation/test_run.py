@@ -78,7 +78,7 @@ async def test_neither_concurrency_nor_order_changes_a_result(
 
 async def test_the_report_adds_up() -> None:
     engine = DreamEngine(faulty=0.15)
-    judge = SelfJudge(engine, judge_prompts("short-1"))
+    judge = SelfJudge(engine, judge_prompts("short-2"))
     report = await evaluate(questions(30), engine, judge, best_of_n, WIDE, concurrency=4)
     assert report.usage.total.kept + report.usage.total.discarded == engine.generated
     assert report.usage.mean is not None

@@ -18,7 +18,7 @@ from stepsight.records import Candidate, Finish, Piece, Question
 from stepsight.stages import STAGES, Stage, render, render_stage
 
 QUESTION = Question(id="q", text="How many?", images=(Path("a.png"),))
-SHORT = judge_prompts("short-1")
+SHORT = judge_prompts("short-2")
 NUMBERS = st.lists(st.integers(0, 99), min_size=2, max_size=9, unique=True)
 
 
@@ -103,7 +103,7 @@ async def test_every_pair_is_asked_in_both_orders_in_one_batch() -> None:
     }
     assert all(request.options == ("1", "2") and request.turns[0].images for request in batch)
     assert (verdict.tokens, verdict.cached) == (12 * 7, 12 * 2)
-    assert verdict.evidence["prompts"] == "short-1"
+    assert verdict.evidence["prompts"] == "short-2"
 
 
 async def test_more_than_six_meet_in_a_knock_out() -> None:

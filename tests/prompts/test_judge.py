@@ -16,7 +16,7 @@ from stepsight.stages import STAGES, Stage, render
 QUESTION = Question(id="q", text="Which is left?", choices=("cube", "ball"), images=(Path("a.png"),))
 HINTS = {Stage.SUMMARY: "S", Stage.CAPTION: "C", Stage.REASONING: "R"}
 UNITS = (*STAGES, None)
-SHORT, PAPER = judge_prompts("short-1"), judge_prompts("paper-1")
+SHORT, PAPER = judge_prompts("short-2"), judge_prompts("paper-1")
 
 
 def test_question_text_ends_with_lettered_choices() -> None:
@@ -37,14 +37,14 @@ def test_more_choices_than_letters_are_refused() -> None:
 @pytest.mark.parametrize(
     ("stage", "part"),
     [
-        (Stage.SUMMARY, "Compare SUMMARY\n1. x\n2. y"),
-        (Stage.CAPTION, "Compare CAPTION\n1. x\n2. y"),
-        (Stage.REASONING, "CAPTION: C\nCompare REASONING\n1. x\n2. y"),
-        (Stage.CONCLUSION, "REASONING: R\nCompare CONCLUSION\n1. x\n2. y"),
-        (None, "Compare ANSWER\n1. x\n2. y"),
+        (Stage.SUMMARY, "SUMMARY 1. x\nCompare 2. y"),
+        (Stage.CAPTION, "CAPTION 1. x\nCompare 2. y"),
+        (Stage.REASONING, "CAPTION: C\nREASONING 1. x\nCompare 2. y"),
+        (Stage.CONCLUSION, "REASONING: R\nCONCLUSION 1. x\nCompare 2. y"),
+        (None, "ANSWER 1. x\nCompare 2. y"),
     ],
 )
-def test_short_1_is_the_wording_that_models_were_trained_on(stage: Stage | None, part: str) -> None:
+def test_the_short_set_is_the_wording_that_models_were_trained_on(stage: Stage | None, part: str) -> None:
     (turn,) = pair_turns(SHORT, QUESTION, stage, HINTS, "x", "y")
     assert turn.text == f"{question_text(QUESTION)}\n\n{part}"
     assert SHORT.options == ("1", "2")
@@ -57,12 +57,12 @@ def test_short_1_screen_is_text_only_and_to_the_letter() -> None:
     assert SHORT.screen_options == ("yes", "no")
 
 
-@pytest.mark.parametrize(("version", "digest"), [("short-1", "abf30dd865059eac"), ("paper-1", "5a75005ef854bd72")])
+@pytest.mark.parametrize(("version", "digest"), [("short-2", "2a5b2a4ed709d7b7"), ("paper-1", "5a75005ef854bd72")])
 def test_a_published_version_never_changes(version: str, digest: str) -> None:
     assert judge_prompts(version).digest == digest
 
 
-@given(first=st.text(), second=st.text(), stage=st.sampled_from(UNITS), version=st.sampled_from(["short-1", "paper-1"]))
+@given(first=st.text(), second=st.text(), stage=st.sampled_from(UNITS), version=st.sampled_from(["short-2", "paper-1"]))
 def test_a_pair_prompt_begins_like_the_answer_prompt(
     first: str, second: str, stage: Stage | None, version: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_paper_1_shows_the_hints_of_the_paper() -> None:
 
 def test_a_missing_hint_is_left_out() -> None:
     (turn,) = pair_turns(SHORT, QUESTION, Stage.REASONING, {}, "x", "y")
-    assert turn.text.endswith("\n\nCompare REASONING\n1. x\n2. y")
+    assert turn.text.endswith("\n\nREASONING 1. x\nCompare 2. y")
 
 
 def test_whole_answers_are_shown_by_their_stages_or_raw() -> None:

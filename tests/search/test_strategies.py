@@ -31,7 +31,7 @@ FAULTY = st.sampled_from([0.0, 0.2, 0.6, 1.0])
 
 
 def self_judge(engine: DreamEngine) -> SelfJudge:
-    return SelfJudge(engine, judge_prompts("short-1"))
+    return SelfJudge(engine, judge_prompts("short-2"))
 
 
 async def search(name: str, settings: SearchSettings, faulty: float = 0.0) -> tuple[Trace, DreamEngine]:

@@ -17,14 +17,14 @@ from stepsight.world.lessons import LessonKind, draw_lesson
 def rows(processor: Any, kind: LessonKind, count: int) -> list[Encoded]:
     encoded = []
     for index in range(count):
-        lesson = draw_lesson(kind, seed=41, index=index, prompts=judge_prompts("short-1"))
+        lesson = draw_lesson(kind, seed=41, index=index, prompts=judge_prompts("short-2"))
         row = encode_exchange(processor, lesson.user, lesson.picture, lesson.spans)
         encoded.append(mark_tokens(processor.tokenizer, row, lesson.user, lesson.marks))
     return encoded
 
 
 def test_marks_stand_on_the_last_tokens_of_marked_words(processor: Any) -> None:
-    lesson = draw_lesson("caption", seed=41, index=0, prompts=judge_prompts("short-1"))
+    lesson = draw_lesson("caption", seed=41, index=0, prompts=judge_prompts("short-2"))
     (row,) = rows(processor, "caption", 1)
     assert row.marks is not None
     assert int((row.marks != IGNORED).sum()) == len(lesson.marks)

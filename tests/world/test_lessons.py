@@ -15,7 +15,7 @@ from stepsight.world.checker import check_caption, check_reasoning, read_caption
 from stepsight.world.lessons import Lesson, LessonKind, Span, draw_lesson
 from stepsight.world.split import Posed, pose
 
-PROMPTS = judge_prompts("short-1")
+PROMPTS = judge_prompts("short-2")
 SEED = 31
 
 
@@ -32,7 +32,7 @@ def pair(kind: LessonKind, index: int) -> tuple[str, str]:
     """The two texts of a pair, the better first by its label."""
     drawn = lesson(kind, index)
     unit = "ANSWER" if kind == "whole" else kind.upper()
-    found = re.search(rf"Compare {unit}\n1\. (.*)\n2\. (.*)\Z", drawn.user, re.DOTALL)
+    found = re.search(rf"{unit} 1\. (.*)\nCompare 2\. (.*)\Z", drawn.user, re.DOTALL)
     assert found
     (label,) = drawn.spans
     assert label.text in PROMPTS.options
@@ -86,7 +86,7 @@ def test_of_a_muddled_pair_the_better_has_fewer_wrong_words(kind: LessonKind) ->
     share = []
     for index in range(60):
         drawn = muddled(kind, index)
-        border = drawn.user.rindex("\n2. ")
+        border = drawn.user.rindex("\nCompare 2. ")
         wrong = [mark for mark in drawn.marks if not mark.right]
         first = sum(mark.start < border for mark in wrong)
         assert (first < len(wrong) - first) == (drawn.spans[0].text == PROMPTS.options[0])

@@ -60,7 +60,7 @@ def test_a_wrong_reasoning_bears_a_wrong_mark() -> None:
 
 @pytest.mark.parametrize("kind", ["caption", "reasoning", "screen", "conclusion", "summary", "whole"])
 def test_lessons_carry_marks_on_the_judged_words(kind: str) -> None:
-    prompts = judge_prompts("short-1")
+    prompts = judge_prompts("short-2")
     for index in range(40):
         lesson = draw_lesson(kind, seed=34, index=index, prompts=prompts)  # type: ignore[arg-type]  # parametrised
         assert lesson.marks

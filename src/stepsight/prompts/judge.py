@@ -108,15 +108,16 @@ def whole_text(prompts: JudgePrompts, answer: str) -> str:
 
 
 _SHORT = JudgePrompts(
-    version="short-1",
-    pair="{hints}Compare {unit}\n1. {first}\n2. {second}",
+    version="short-2",
+    pair="{hints}{unit} 1. {first}\nCompare 2. {second}",
     hint="{unit}: {text}\n",
     screen="{question}\n\nCAPTION: {caption}\nREASONING: {reasoning}\nIs the REASONING correct?",
     criteria=MappingProxyType({}),
     hints=MappingProxyType({Stage.REASONING: (Stage.CAPTION,), Stage.CONCLUSION: (Stage.REASONING,)}),
     whole=(Stage.CAPTION, Stage.REASONING, Stage.CONCLUSION),
 )
-"""For small models that were trained on these very words."""
+"""For small models that were trained on these very words. `Compare`, which stands nowhere else, parts the two texts:
+running numbers within a REASONING look like "2." too."""
 
 _PAPER = JudgePrompts(
     version="paper-1",

@@ -82,7 +82,7 @@ class WorldLessons(Recipe):
     step_weight: float = Field(default=1.0, gt=0)
     marks: Marks | None = None
     muddled: float = Field(default=0.0, ge=0, le=1)
-    judge_prompts: str = "short-1"
+    judge_prompts: str = "short-2"
 
     @field_validator("mixture")
     @classmethod
