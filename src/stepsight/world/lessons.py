@@ -33,8 +33,8 @@ from stepsight.world.teacher import write_caption, write_reasoning, write_summar
 from stepsight.world.walks import Unanswerable, walk
 
 LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
-"""`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the caption
-given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
+"""`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the
+caption given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
 
 
 DECISION = re.compile(r"( yes| no)(?=[,;.])")
