@@ -14,7 +14,6 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from stepsight.assembly import LoadedModel, ModelChoice, load_model
 from stepsight.evaluation.statistics import wilson
@@ -23,7 +22,7 @@ from stepsight.protocols import ScoreRequest, Turn
 from stepsight.world.lessons import Lesson, LessonKind, draw_lesson
 from stepsight.world.split import save_picture
 
-KINDS: tuple[LessonKind, ...] = tuple(kind for kind in get_args(LessonKind) if kind not in ("answer", "read"))
+KINDS: tuple[LessonKind, ...] = ("summary", "caption", "reasoning", "conclusion", "whole", "screen")
 
 
 def request(lesson: Lesson, options: tuple[str, str], path: Path) -> ScoreRequest:

@@ -166,3 +166,13 @@ def test_a_wrong_letter_sum_or_reference_is_found() -> None:
                 assert faults(posed, text[: place.start(group)] + wrong + text[place.end(group) :])
             checked.add("reference")
     assert checked == {"letter", "number", "reference"}
+
+
+def test_a_comparison_with_a_number_missing_is_a_fault_and_no_crash() -> None:
+    compared = [posed for posed in drawn() if posed.asked.program.family == "compare"]
+    assert compared
+    for posed in compared:
+        text = posed.stages[Stage.REASONING]
+        assert not faults(posed, text)
+        assert faults(posed, re.sub(r"; \d+ and (\d+)\.", r"; \1.", text))
+        assert faults(posed, re.sub(r"; \d+ and \d+\.", ".", text))
