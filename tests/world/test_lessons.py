@@ -77,19 +77,6 @@ def test_a_look_lesson_ends_behind_the_caption_without_teaching_to_end() -> None
         assert drawn.spans[-1] == Span("", 0.0)
 
 
-def test_an_options_lesson_teaches_the_end_of_a_multiple_choice() -> None:
-    for index in range(20):
-        given, learned = lesson("options", index).spans
-        assert (given.weight, learned.weight) == (0.0, 1.0)
-        letters = re.findall(r"^([A-D])\. (.+)$", lesson("options", index).user, re.MULTILINE)
-        parsed = parse(given.text + learned.text)
-        assert parsed.valid
-        right = parsed.stages[Stage.CONCLUSION]
-        walked = re.findall(r"([A-D])\. (\S+) (yes|no)", learned.text)
-        assert [pair[:2] for pair in walked] == letters[: len(walked)]
-        assert [letter for letter, _, decided in walked if decided == "yes"] == [right] == [walked[-1][0]]
-
-
 def muddled(kind: LessonKind, index: int) -> Lesson:
     return draw_lesson(kind, seed=SEED, index=index, prompts=PROMPTS, muddled=1.0)
 

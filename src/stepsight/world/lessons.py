@@ -10,7 +10,6 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Literal
 
 from PIL import Image
@@ -30,19 +29,14 @@ from stepsight.world.corruption import (
 from stepsight.world.drawing import draw_picture
 from stepsight.world.marking import Mark, mark_caption, mark_reasoning
 from stepsight.world.split import Posed, pose
-from stepsight.world.teacher import write_caption, write_options, write_reasoning, write_summary
+from stepsight.world.teacher import write_caption, write_reasoning, write_summary
 from stepsight.world.walks import Unanswerable, walk
 
-LessonKind = Literal[
-    "answer", "look", "read", "options", "summary", "caption", "reasoning", "conclusion", "whole", "screen"
-]
+LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
 """`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the
-caption given. `options`: the end of a multiple choice, all before it given. Then pairs of one stage each, pairs of
-whole answers, and the correctness screen."""
+caption given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
 
 
-OPTIONS_STRIDE = 10_000_019
-"""How far apart the places lie that an `options` lesson tries; more than there are lessons in a run."""
 DECISION = re.compile(r"( yes| no)(?=[,;.])")
 """A decision about one object; its space belongs to its token."""
 
@@ -100,8 +94,6 @@ def draw_lesson(
         seen = {stage: posed.stages[stage] for stage in (Stage.SUMMARY, Stage.CAPTION)}
         # The empty end is given: that the turn is over after CAPTION is not to be learned.
         return Lesson(question_text(question), draw_picture(posed.scene), (*_spans(seen, 1.0), Span("", 0.0)))
-    if kind == "options":
-        return _options(seed, index, split)
     if kind == "read":
         stages = _mistaken(rng, posed, 0.5).stages
         return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
@@ -150,18 +142,6 @@ def _mark(posed: Posed, stage: Stage | None, text: str) -> list[Mark]:
     if stage is Stage.CONCLUSION:
         return [Mark(0, len(text), text == posed.stages[stage])]
     return [Mark(len(text) - 1, len(text), text == posed.stages[stage])]
-
-
-def _options(seed: int, index: int, split: str) -> Lesson:
-    """Going through the options of a multiple choice, which is rare, and little of an answer where there is one."""
-    # Places far behind those of other lessons, until one offers a choice.
-    places = (pose(split, seed=seed, index=index + turn * OPTIONS_STRIDE) for turn in count(1))
-    posed = next(posed for posed in places if posed.asked.choices)
-    text = render(posed.stages)
-    options = write_options(posed.asked.answer, posed.asked.choices)
-    # The space before a word belongs to its token.
-    border = text.rindex(f" {options}")
-    return Lesson(question_text(posed.question()), None, (Span(text[:border], 0.0), Span(text[border:])))
 
 
 def _mistaken(rng: random.Random, posed: Posed, share: float) -> Posed:
