@@ -190,8 +190,10 @@ def test_an_engine_that_fails_is_one_line_too(capsys: pytest.CaptureFixture[str]
 def test_an_interruption_leaves_at_once_with_130() -> None:
     """The engine keeps a thread busy for an hour; nobody waits for it."""
     code = """
-import asyncio, sys, threading, time
+import asyncio, signal, sys, threading, time
 import stepsight.assembly as assembly
+# A suite that runs in the background of a shell has interruptions switched off, and so have its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from stepsight.engines.scripted import ScriptedEngine
 class Busy(ScriptedEngine):
     async def sample(self, request, on_text=None):
