@@ -185,7 +185,7 @@ def test_what_cannot_work_is_refused_before_the_model_is_asked(
     engine = ScriptedEngine()
     given = {"image": picture, "question": "How many?", "model": LoadedModel(engine, ModelCard()), **options}
     with pytest.raises(kind, match=says):
-        ask(**given)  # type: ignore[arg-type]
+        ask(**given)  # type: ignore[arg-type]  # wrong on purpose
     assert engine.calls == []
 
 

@@ -43,7 +43,7 @@ def test_every_pair_of_names_either_works_or_is_refused_at_once(search: str, jud
 def test_the_self_judge_speaks_the_words_of_the_card() -> None:
     model = scripted_model(judge_prompts="short-2")
     judge = build_judge("self", model, search="stage-beam", width=2)
-    assert getattr(judge, "prompts").version == "short-2"  # noqa: B009
+    assert getattr(judge, "prompts").version == "short-2"  # noqa: B009 - `Judge` has no such name
 
 
 def test_a_folder_without_a_card_gets_the_default_one(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_swapping_the_runs_turns_the_difference_round(pairs: list[tuple[bool, bo
     assert there.value is not None
     assert there.low is not None
     assert there.high is not None
-    assert there.value == pytest.approx(-back.value)  # type: ignore[operator]
-    assert there.low == pytest.approx(-back.high)  # type: ignore[operator]
+    assert there.value == pytest.approx(-back.value)  # type: ignore[operator]  # not None: n > 0
+    assert there.low == pytest.approx(-back.high)  # type: ignore[operator]  # not None: n > 0
     assert -1 - 1e-9 <= there.low <= there.value <= there.high <= 1 + 1e-9
 
 

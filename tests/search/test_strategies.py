@@ -140,7 +140,7 @@ async def test_a_model_that_only_writes_rubbish_does_not_crash_the_search(settin
 
 async def test_a_model_that_ends_its_turn_ends_the_search() -> None:
     class Curt(DreamEngine):
-        def _write(self, request: SampleRequest, seed: int):  # type: ignore[no-untyped-def]
+        def _write(self, request: SampleRequest, seed: int):  # type: ignore[no-untyped-def]  # as its parent's
             done = super()._write(request, seed)
             if Stage.REASONING.close in request.stop:
                 return replace(done, piece=done.piece.model_copy(update={"text": "\n\nNo more."}))
@@ -178,8 +178,8 @@ async def test_an_always_right_judge_never_lowers_accuracy(
     settings = replace(settings, greedy_first=False)
     oracle = Oracle(f"conclusion q{answer}")
     engine = DreamEngine(faulty=faulty)
-    narrow = await best_of_n(QUESTION, engine, oracle, settings)  # type: ignore[arg-type]
-    wide = await best_of_n(QUESTION, engine, oracle, replace(settings, width=settings.width + more))  # type: ignore[arg-type]
+    narrow = await best_of_n(QUESTION, engine, oracle, settings)  # type: ignore[arg-type]  # a double
+    wide = await best_of_n(QUESTION, engine, oracle, replace(settings, width=settings.width + more))  # type: ignore[arg-type]  # a double
     if conclusion(narrow.text) == oracle.answer:
         assert conclusion(wide.text) == oracle.answer
     if any(conclusion(one.piece.text) == oracle.answer for one in wide.candidates):
@@ -202,7 +202,7 @@ async def test_who_watches_sees_every_step_in_order() -> None:
 
 async def test_nobody_watches_by_default_and_the_engine_knows() -> None:
     class Private(DreamEngine):
-        async def sample(self, request, on_text=None):  # type: ignore[no-untyped-def]
+        async def sample(self, request, on_text=None):  # type: ignore[no-untyped-def]  # as its parent's
             assert on_text is None
             return await super().sample(request)
 

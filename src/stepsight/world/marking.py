@@ -106,13 +106,12 @@ def _mark_end(
     end = text.index(".", text.index(steps[-1].thing.words + ":")) + 1
     options = OPTIONS.search(text, end)
     stop = options.start() if options else len(text)
-    if word := re.compile(r"\w+").search(text, end, stop):
-        left = _next_cell({thing.cell: thing for thing in things}, CELLS.index(steps[-1].thing.cell))
-        yield Mark(*word.span(), left is None or ends_at(program, steps[-1]))
-    answers = list(re.compile(r"\w+").finditer(text, end, stop))
-    if not answers:
+    words = list(re.compile(r"\w+").finditer(text, end, stop))
+    if not words:
         return
-    said = answers[-1]
+    left = _next_cell({thing.cell: thing for thing in things}, CELLS.index(steps[-1].thing.cell))
+    yield Mark(*words[0].span(), left is None or ends_at(program, steps[-1]))
+    said = words[-1]
     yield Mark(*said.span(), said.group() == follow(program, steps, None).answer)
     if options and said.group() in choices:
         place = list(choices).index(said.group())

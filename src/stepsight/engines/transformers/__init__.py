@@ -5,8 +5,8 @@ from __future__ import annotations
 from stepsight.errors import MissingExtraError
 
 try:
-    import torch as _torch  # noqa: F401
-    import transformers as _transformers  # noqa: F401
+    import torch as _torch  # noqa: F401 - only whether it is there
+    import transformers as _transformers  # noqa: F401 - the same
 except ImportError as error:
     raise MissingExtraError("transformers", "local") from error
 
