@@ -49,6 +49,15 @@ def test_words_cells_and_tags_are_single_tokens(space: str) -> None:
         assert len(ids(stage.open)) == len(ids(stage.close)) == 1
 
 
+@pytest.mark.parametrize("letter", ["A.", "B.", "C.", "D."])
+def test_the_letter_of_an_option_is_the_same_token_in_question_and_answer(letter: str) -> None:
+    question, answer = ids(f"left?\n{letter} 7"), ids(f"That leaves 7. {letter} 7 yes.")
+    [token] = ids(letter + " x")[:1]
+    assert TOKENIZER.decode([token]) == letter
+    assert question[-2:] == [token, *ids(" 7")]
+    assert answer[answer.index(token) :] == [token, *ids(" 7 yes.")]
+
+
 def test_a_cell_is_one_token_only_where_it_stands_alone() -> None:
     assert len(ids("B5x")) > 1
     assert len(ids("B51")) > 1

@@ -39,9 +39,20 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"""
 
-PIECES = r" ?[A-G][1-7](?![0-9A-Za-z])| ?[A-D]\.(?=\s)| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]|\s+"
-"""How text falls apart before byte pairs are merged: grid cells, letters of options with their full stop, words,
-numbers of up to two digits, single marks. So an option's text stands right behind its letter in question and answer."""
+PIECES = "|".join(
+    (
+        r" (?=[A-D]\.\s)",
+        r"[A-D]\.(?=\s)",
+        r" ?[A-G][1-7](?![0-9A-Za-z])",
+        r" ?\p{L}+",
+        r" ?\p{N}{1,2}",
+        r" ?[^\s\p{L}\p{N}]",
+        r"\s+",
+    )
+)
+"""How text falls apart before byte pairs are merged: letters of options with their full stop, grid cells, words,
+numbers of up to two digits, single marks. A letter keeps no space before it, as words do: it stands behind a line feed in
+the question and behind a space in the answer, and only the very same token can be looked up to read on behind it."""
 
 
 OPTIONS = ("A. ", "B. ", "C. ", "D. ")
