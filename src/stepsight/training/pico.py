@@ -51,9 +51,8 @@ PIECES = "|".join(
     )
 )
 """How text falls apart before byte pairs are merged: letters of options with their full stop, grid cells, words,
-numbers of up to two digits, single marks. A letter keeps no space before it, as words do: it stands behind a line feed in
-the question and behind a space in the answer, and only the very same token can be looked up to read on behind it."""
-
+numbers of up to two digits, single marks. An option's letter keeps no space in front, as words do: it stands behind a
+line feed in the question and behind a space in the answer, and only the very same token is easily found again."""
 
 OPTIONS = ("A. ", "B. ", "C. ", "D. ")
 
