@@ -41,6 +41,12 @@ def recomputed(tiny: Tiny, turns: tuple[Turn, ...], ids: tuple[int, ...], start:
     return float(sum(logprobs[place, ids[place]] for place in range(start, len(ids))))
 
 
+def comparable(tiny: Tiny, completion: Completion) -> bool:
+    """Whether a full forward can follow: to the library a placeholder that was sampled is a picture not given."""
+    whole = completion.tokens == len(ids_of(completion))
+    return whole and tiny.model.config.image_token_id not in ids_of(completion)
+
+
 def close(first: torch.Tensor, second: torch.Tensor) -> bool:
     return torch.allclose(first, second, atol=1e-4, rtol=1e-4)
 
@@ -92,7 +98,9 @@ def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(tiny: T
         for place in range(9):
             slots.reserve(len(branches), len(prompt.prompt) + place + 1)
             tokens = [branch[place] for branch in branches]
-            logits = runner.step(slots, tokens, [len(prompt.prompt) + place] * len(branches))
+            logits = runner.step(
+                slots, [prompt.prompt] * len(branches), tokens, [len(prompt.prompt) + place] * len(branches)
+            )
             for row, branch in enumerate(branches):
                 assert close(logits[row], tiny.logits(turns, branch[: place + 1])[-1])
         # The next stage of each branch, one of them met before with another tail.
@@ -114,9 +122,11 @@ async def test_logprobs_are_those_of_a_full_forward_after_branching_and_two_stag
     firsts = await asyncio.gather(
         *(engine.sample(SampleRequest(turns, seeds=(1, 2, 3), max_tokens=10 + n)) for n, turns in enumerate(every))
     )
+    checked = 0
     for turns, result in zip(every, firsts, strict=True):
         for completion in result.completions:
-            if completion.tokens == len(ids_of(completion)):
+            if comparable(tiny, completion):
+                checked += 1
                 assert completion.logprob == pytest.approx(recomputed(tiny, turns, ids_of(completion)), abs=2e-3)
     seconds = await asyncio.gather(
         *(
@@ -129,12 +139,13 @@ async def test_logprobs_are_those_of_a_full_forward_after_branching_and_two_stag
         )
     )
     gap = tuple(tiny.processor.tokenizer("\n\n", add_special_tokens=False)["input_ids"])
+    assert checked > len(every)
     for turns, first, second in zip(every, firsts, seconds, strict=True):
         before = ids_of(first.completions[1]) + gap
         assert second.cached > len(gap)
         assert second.computed <= len(gap) + 1
         for completion in second.completions:
-            if completion.tokens == len(ids_of(completion)):
+            if comparable(tiny, first.completions[1]) and comparable(tiny, completion):
                 fresh = recomputed(tiny, turns, before + ids_of(completion), start=len(before))
                 assert completion.logprob == pytest.approx(fresh, abs=2e-3)
 

@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.families import REFUSED, family_of
+from stepsight.engines.transformers.families.causal import Llava
 from stepsight.errors import InputError, ModelError
 from stepsight.protocols import SampleRequest, Turn
 
@@ -34,7 +35,7 @@ def copy(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "tiny"))
 
 
-@pytest.mark.parametrize("family", ["llava-siglip-llama", "llava-clip-qwen2", "idefics3"])
+@pytest.mark.parametrize("family", ["llava-siglip-llama", "llava-clip-qwen2", "idefics3", "gemma3", "mllama"])
 async def test_a_saved_model_answers_as_before(
     build: Callable[[str], Tiny], family: str, pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -143,7 +144,7 @@ def test_families_that_are_not_proven_are_refused_with_the_reason(llava: Tiny) -
             family_of(SimpleNamespace(model_type=kind))
     with pytest.raises(ModelError, match="'brand_new' are not supported: no test"):
         family_of(SimpleNamespace(model_type="brand_new"))
-    assert family_of(config_of(llava)).language == "language_model"
+    assert family_of(config_of(llava)) is Llava
     with pytest.raises(ModelError, match="does not use full attention"):
         family_of(config_of(llava, sliding_window=128))
     with pytest.raises(ModelError, match="does not use full attention"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from stepsight.engines.transformers.detokenising import Detokenizer, TextStream
@@ -127,7 +126,9 @@ class Batch:
         if self.rows:
             lengths = [row.length for row in self.rows]
             self._slots.reserve(len(self.rows), max(lengths) + 1)
-            self._logits = self._runner.step(self._slots, [row.ids[-1] for row in self.rows], lengths)
+            self._logits = self._runner.step(
+                self._slots, [row.filled.prompt for row in self.rows], [row.ids[-1] for row in self.rows], lengths
+            )
             for row in self.rows:
                 row.length += 1
 
@@ -186,6 +187,5 @@ class Batch:
 
     def _keep_values(self, row: Row, place: int) -> None:
         prompt = row.filled.prompt
-        sampled = np.array(row.ids[: row.length - len(prompt)], dtype=np.int64)
-        keys = np.concatenate([prompt.keys, sampled])
+        keys = prompt.followed_by(row.ids[: row.length - len(prompt)])
         self._runner.store.insert(keys, lambda start, end: self._slots.read(place, start, end))

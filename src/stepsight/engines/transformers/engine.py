@@ -17,6 +17,7 @@ from typing import Any
 
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
+from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, Reply, SampleJob, ScoreJob
 from stepsight.engines.transformers.loading import check_processor, load_model
@@ -72,11 +73,12 @@ class TransformersEngine:
             raise InputError("cache_gb must be at least 0, max_rows and threads at least 1")
         check_processor(self._label, processor)
         budget = int(cache_gb * _GIGABYTE)
-        pictures = PictureShelf(model, processor, max_bytes=budget // 4)
-        runner = Runner(model.eval(), pictures, PrefixStore(budget - budget // 4), max_rows=max_rows)
+        family = family_of(model.config)(model.eval())
+        pictures = PictureShelf(family, processor, max_bytes=budget // 4)
+        runner = Runner(family, pictures, PrefixStore(budget - budget // 4), max_rows=max_rows)
         tokenizer = processor.tokenizer
         batch = Batch(runner, Detokenizer(tokenizer), _end_tokens(model, tokenizer))
-        self._worker = Worker(runner, PromptEncoder(processor, pictures), batch, threads=threads)
+        self._worker = Worker(runner, PromptEncoder(processor, pictures, family), batch, threads=threads)
         self._outbox: list[Job] = []
         self._closing = weakref.finalize(self, self._worker.close)
 

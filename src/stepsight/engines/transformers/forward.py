@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
-from stepsight.engines.transformers.families import family_of
+from stepsight.engines.transformers.families.causal import Family, Span, Spot
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore, common_length
 from stepsight.engines.transformers.prompts import Prompt
-from stepsight.engines.transformers.slots import KVShape, Slots
+from stepsight.engines.transformers.slots import Slots
 
 _WORTH_WAITING = 32
 _MAX_PADDED_TOKENS = 8192
@@ -38,24 +37,27 @@ class Filled:
 class Runner:
     """The model, its prefix store and its pictures. Not thread-safe: one thread owns it."""
 
-    def __init__(self, model: Any, pictures: PictureShelf, store: PrefixStore, *, max_rows: int) -> None:
-        family = family_of(model.config)
+    def __init__(self, family: Family, pictures: PictureShelf, store: PrefixStore, *, max_rows: int) -> None:
         self.store = store
         self.max_rows = max_rows
-        self.context = int(model.config.text_config.max_position_embeddings)
-        self.shape = KVShape.of(model.config.text_config, dtype=model.dtype, device=model.device)
+        self.context = family.context
+        self.shape = family.shape
+        self._family = family
         self._pictures = pictures
-        self._language = getattr(model.model, family.language)
-        self._embed = model.get_input_embeddings()
-        self._head = model.get_output_embeddings()
+        self._embed = family.model.get_input_embeddings()
+        self._head = family.model.get_output_embeddings()
         self._scratch = Slots(self.shape)
 
-    def step(self, slots: Slots, tokens: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
-        """Feed one token per row; row i is slot i and holds `lengths[i]` tokens. Returns logits (rows, vocabulary)."""
-        device = self.shape.device
-        starts = torch.tensor(lengths, dtype=torch.long, device=device)
-        embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=device)[:, None])
-        hidden = self._forward(slots, embedded, starts, max(lengths) + 1)
+    def step(
+        self, slots: Slots, prompts: Sequence[Prompt], tokens: Sequence[int], lengths: Sequence[int]
+    ) -> torch.Tensor:
+        """Feed one token per row; row i is slot i, began with `prompts[i]` and holds `lengths[i]` tokens.
+
+        Returns:
+            Logits, (rows, vocabulary).
+        """
+        embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=self.shape.device)[:, None])
+        hidden = self._forward(slots, prompts, embedded, lengths)
         logits: torch.Tensor = self._head(hidden[:, 0])
         return logits
 
@@ -95,7 +97,7 @@ class Runner:
             self._scratch.reserve(len(rows), max(starts) + max(len(suffix) for suffix in suffixes))
             for row, (place, _) in enumerate(rows):
                 self._scratch.fill(row, [filled[place].values])
-            hidden = self._run(suffixes, starts, None)
+            hidden = self._run(suffixes, starts, [filled[place].prompt for place, _ in rows])
             for row, (place, slot) in enumerate(rows):
                 targets = torch.tensor(options[place][slot][1:], device=self.shape.device)
                 logprobs = self._head(hidden[row, : len(targets)]).float().log_softmax(-1)
@@ -115,7 +117,7 @@ class Runner:
         for prompt in prompts:
             # The last token always runs: its logits are not stored.
             length, parts = self.store.match(prompt.keys[:-1])
-            starts.append(length)
+            starts.append(self._family.settle(prompt, length))
             heads.append(parts)
         suffixes = [prompt.ids[start:] for prompt, start in zip(prompts, starts, strict=True)]
         width = max(len(suffix) for suffix in suffixes)
@@ -133,40 +135,63 @@ class Runner:
         return results
 
     def _run(
-        self, suffixes: Sequence[np.typing.NDArray[np.int64]], starts: Sequence[int], prompts: Sequence[Prompt] | None
+        self, suffixes: Sequence[np.typing.NDArray[np.int64]], starts: Sequence[int], prompts: Sequence[Prompt]
     ) -> torch.Tensor:
-        """Run suffixes of different length as one batch over the scratch slots; hidden states (rows, width, hidden)."""
+        """Run suffixes of different length as one batch over the scratch slots; hidden states (rows, width, hidden).
+
+        Row i continues the first `starts[i]` tokens of `prompts[i]`, which its suffix may go beyond.
+        """
         device = self.shape.device
         width = max(len(suffix) for suffix in suffixes)
         ids = np.zeros((len(suffixes), width), dtype=np.int64)
-        for row, suffix in enumerate(suffixes):
+        spots: list[Spot] = []
+        for row, (prompt, start, suffix) in enumerate(zip(prompts, starts, suffixes, strict=True)):
             ids[row, : len(suffix)] = suffix
+            spot = self._spot(row, prompt, start)
+            if spot is not None:
+                spots.append(spot)
+                # The placeholder may be no word of the language model at all.
+                ids[row, spot.columns.cpu().numpy()] = 0
         embedded = self._embed(torch.from_numpy(ids).to(device))
-        for row, prompt in enumerate(prompts or ()):
-            fresh = np.flatnonzero(prompt.places >= starts[row])
-            if len(fresh):
-                features = torch.cat([self._pictures.features(picture) for picture in prompt.pictures])
-                columns = torch.from_numpy(prompt.places[fresh] - starts[row]).to(device)
-                embedded[row, columns] = features[torch.from_numpy(fresh).to(device)].to(embedded.dtype)
-        return self._forward(
-            self._scratch, embedded, torch.tensor(starts, dtype=torch.long, device=device), max(starts) + width
+        for spot in spots:
+            embedded[spot.row, spot.columns] = spot.vectors.to(embedded.dtype)
+        return self._forward(self._scratch, prompts, embedded, starts, spots)
+
+    def _spot(self, row: int, prompt: Prompt, start: int) -> Spot | None:
+        """The picture tokens of a prompt from `start` on; None where there are none, or they stay what they are."""
+        fresh = np.flatnonzero(prompt.places >= start)
+        if not prompt.pictures or not (len(fresh) or self._family.beside):
+            return None
+        seen = [self._pictures.see(picture) for picture in prompt.pictures]
+        vectors = [one.vectors for one in seen if one.vectors is not None]
+        if not len(fresh) or not vectors:
+            return None
+        device = self.shape.device
+        chosen = torch.from_numpy(fresh).to(device)
+        deep = [one.deep for one in seen if one.deep is not None]
+        return Spot(
+            row=row,
+            columns=torch.from_numpy(prompt.places[fresh] - start).to(device),
+            vectors=torch.cat(vectors)[chosen],
+            deep=torch.cat(deep, dim=1)[:, chosen] if deep else None,
         )
 
-    def _forward(self, slots: Slots, embedded: torch.Tensor, starts: torch.Tensor, seen: int) -> torch.Tensor:
-        rows, width = embedded.shape[:2]
-        device = self.shape.device
-        positions = starts[:, None] + torch.arange(width, device=device)
-        hidden_columns = torch.arange(seen, device=device) > positions[:, :, None]
-        mask = torch.zeros(rows, 1, width, seen, dtype=embedded.dtype, device=device)
-        mask.masked_fill_(hidden_columns[:, None], torch.finfo(embedded.dtype).min)
-        slots.aim(starts, width, seen)
-        # Rows shorter than the widest end in rubbish whose positions may lie beyond the last one that the model knows.
-        output = self._language(
-            inputs_embeds=embedded,
-            attention_mask=mask,
-            position_ids=positions.clamp(max=self.context - 1),
-            past_key_values=slots,
-            use_cache=True,
+    def _forward(
+        self,
+        slots: Slots,
+        prompts: Sequence[Prompt],
+        embedded: torch.Tensor,
+        starts: Sequence[int],
+        spots: Sequence[Spot] = (),
+    ) -> torch.Tensor:
+        width, device = embedded.shape[1], self.shape.device
+        begins = torch.tensor(starts, dtype=torch.long, device=device)
+        reach = max(starts) + width
+        slots.aim(begins, width, reach)
+        columns = begins[:, None] + torch.arange(width, device=device)
+        span = Span(prompts, starts, width, reach, columns, embedded, slots, spots)
+        output = self._family.language(
+            inputs_embeds=embedded, past_key_values=slots, use_cache=True, **self._family.arguments(span)
         )
         hidden: torch.Tensor = output.last_hidden_state
         return hidden

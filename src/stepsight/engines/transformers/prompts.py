@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepsight.engines.transformers.families import Family
 from stepsight.engines.transformers.pictures import Picture, PictureShelf
 from stepsight.engines.transformers.prefix_store import Keys
 from stepsight.errors import EngineError, InputError
@@ -30,26 +31,47 @@ class Prompt:
             from the picture's digest and the place inside the picture.
         pictures: In the order of their placeholders.
         places: Positions of all placeholders, ascending.
+        positions: Rotary positions, (axes, tokens), where the family does not simply count.
+        salt: What the key-values of every token depend on beside what stands before it; 0: nothing.
     """
 
     ids: npt.NDArray[np.int64]
     keys: Keys
     pictures: tuple[Picture, ...]
     places: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64] | None = None
+    salt: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def followed_by(self, ids: Sequence[int]) -> Keys:
+        """Keys of the prompt and of what was written behind it."""
+        return np.concatenate([self.keys, _salted(np.array(ids, dtype=np.int64), self.salt)])
+
+
+_PLACES = 2**62 - 1
+
+
+def _salted(ids: npt.NDArray[np.int64], salt: int) -> Keys:
+    """Token ids as keys; with a salt as negative numbers that differ wherever id or salt do."""
+    if not salt:
+        return ids.copy()
+    # An odd factor keeps different ids different; wrapping around is meant.
+    mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt)
+    return -1 - (mixed & np.uint64(_PLACES)).astype(np.int64)
 
 
 class PromptEncoder:
     """Encodes prompts for one processor. Not thread-safe: fast tokenizers are not."""
 
-    def __init__(self, processor: Any, pictures: PictureShelf) -> None:
+    def __init__(self, processor: Any, pictures: PictureShelf, family: Family) -> None:
         self._processor = processor
+        self._family = family
         self._tokenizer = processor.tokenizer
         self._pictures = pictures
         self._image_token = str(processor.image_token)
-        self._image_id = int(processor.image_token_id)
+        self._placeholder = str(processor.tokenizer.convert_ids_to_tokens(family.placeholder))
         self._remembered: OrderedDict[tuple[str, bool], tuple[int, ...]] = OrderedDict()
 
     def encode(self, turns: Sequence[Turn], prefix: Sequence[Piece] = ()) -> Prompt:
@@ -61,26 +83,29 @@ class PromptEncoder:
             InputError: A text holds the model's own placeholder for pictures, or the template cannot take the turns.
             PictureError: A picture cannot be read.
         """
-        pictures = tuple(self._pictures.get(path) for turn in turns for path in turn.images)
+        paths = [path for turn in turns for path in turn.images]
+        pictures = tuple(self._pictures.get(path, alone=len(paths) == 1) for path in paths)
         text = self._render(turns, expected=len(pictures))
         expansions = iter([picture.expansion for picture in pictures])
         text = re.sub(re.escape(self._image_token), lambda _: next(expansions), text)
         bos = self._tokenizer.bos_token
         opened = self._tokenise(text, special=not (bos and text.startswith(bos)))
         ids = np.array([*opened, *self._continue(prefix)], dtype=np.int64)
-        places = np.flatnonzero(ids[: len(opened)] == self._image_id)
-        keys = ids.copy()
+        places = np.flatnonzero(ids[: len(opened)] == self._family.placeholder)
+        salt = self._family.salt(pictures)
+        keys = _salted(ids, salt)
         if sum(picture.tokens for picture in pictures) != len(places):
             raise EngineError(
                 "the tokenizer does not keep the picture placeholders whole",
-                hint=f"'{self._image_token}' must be a special token of the tokenizer",
+                hint=f"'{self._placeholder}' must be a special token of the tokenizer",
             )
         start = 0
         for picture in pictures:
             inside = np.arange(picture.tokens, dtype=np.int64)
-            keys[places[start : start + picture.tokens]] = -1 - ((picture.digest + inside) & (2**62 - 1))
+            keys[places[start : start + picture.tokens]] = -1 - ((picture.digest + inside) & _PLACES)
             start += picture.tokens
-        return Prompt(ids, keys, pictures, places)
+        positions = self._family.positions(len(ids), places, pictures)
+        return Prompt(ids, keys, pictures, places, positions, salt)
 
     def tokenise(self, text: str) -> tuple[int, ...]:
         """Tokens of assistant text: nothing is added before or after it."""
@@ -99,11 +124,12 @@ class PromptEncoder:
         except Exception as error:
             # Templates raise what they like, mostly jinja2 errors that say which role they refuse.
             raise InputError(f"the model's chat template refuses the conversation: {error}") from error
-        found = text.count(self._image_token)
+        names = dict.fromkeys((self._image_token, self._placeholder))
+        found = sum(text.count(name) for name in names)
         if found != expected:
             raise InputError(
                 f"the prompt has {found} picture placeholders for {expected} pictures",
-                hint=f"the text of a turn must not contain '{self._image_token}'",
+                hint=f"the text of a turn must not contain {' or '.join(repr(name) for name in names)}",
             )
         return text
 

@@ -18,24 +18,29 @@ _GROWTH = 64
 
 @dataclass(frozen=True)
 class KVShape:
-    """Sizes of one token's key-values."""
+    """Sizes of one token's key-values. `own` names the model's layers that have them, in order."""
 
     layers: int
     heads: int
     head_dim: int
     dtype: torch.dtype
     device: torch.device
+    own: tuple[int, ...]
 
     @classmethod
-    def of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
-        """Read the sizes from the configuration of a language model."""
+    def of(
+        cls, text_config: Any, *, dtype: torch.dtype, device: torch.device, layers: Sequence[int] | None = None
+    ) -> KVShape:
+        """Read the sizes from the configuration of a language model; `layers` are those that count, or all."""
+        own = tuple(range(int(text_config.num_hidden_layers)) if layers is None else layers)
         heads = int(text_config.num_attention_heads)
         return cls(
-            layers=int(text_config.num_hidden_layers),
+            layers=len(own),
             heads=int(getattr(text_config, "num_key_value_heads", None) or heads),
             head_dim=int(getattr(text_config, "head_dim", None) or text_config.hidden_size // heads),
             dtype=dtype,
             device=device,
+            own=own,
         )
 
 
@@ -45,6 +50,7 @@ class Slots(Cache):
     def __init__(self, shape: KVShape) -> None:
         super().__init__(layers=[])
         self.shape = shape
+        self._place = {layer: place for place, layer in enumerate(shape.own)}
         self._rows = 0
         self._columns = 0
         self._active = 0
@@ -114,7 +120,7 @@ class Slots(Cache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new key-values (rows, heads, width, head_dim) of one layer; return all that attention sees."""
-        keys, values, flat_keys, flat_values = self._views[layer_idx]
+        keys, values, flat_keys, flat_values = self._views[self._place[layer_idx]]
         flat_keys.index_copy_(0, self._index, key_states.reshape(-1, self.shape.head_dim))
         flat_values.index_copy_(0, self._index, value_states.reshape(-1, self.shape.head_dim))
         return keys[: self._active, :, : self._seen], values[: self._active, :, : self._seen]
