@@ -38,9 +38,15 @@ def llava(build: Callable[[str], Tiny]) -> Tiny:
     return build(FAMILIES[0])
 
 
+@pytest.fixture(params=["off", "on"])
+def shared_prefix(request: pytest.FixtureRequest) -> str:
+    """Rows with copies of what they have in common, and rows that share it."""
+    return str(request.param)
+
+
 @pytest.fixture
-def engine(tiny: Tiny) -> Iterator[TransformersEngine]:
-    with tiny.engine() as made:
+def engine(tiny: Tiny, shared_prefix: str) -> Iterator[TransformersEngine]:
+    with tiny.engine(shared_prefix=shared_prefix) as made:
         yield made
 
 

@@ -34,16 +34,16 @@ def requests_of(pictures: list[Path]) -> list[SampleRequest]:
     ]
 
 
-async def test_tokens_do_not_depend_on_the_other_rows(tiny: Tiny, pictures: list[Path]) -> None:
+async def test_tokens_do_not_depend_on_the_other_rows(tiny: Tiny, shared_prefix: str, pictures: list[Path]) -> None:
     requests = requests_of(pictures)
     alone = []
     for request in requests:
-        with tiny.engine() as engine:
+        with tiny.engine(shared_prefix=shared_prefix) as engine:
             alone.append(await engine.sample(request))
-    with tiny.engine() as engine:
+    with tiny.engine(shared_prefix=shared_prefix) as engine:
         together = await asyncio.gather(*(engine.sample(request) for request in requests))
         again = await asyncio.gather(*(engine.sample(request) for request in reversed(requests)))
-    with tiny.engine(max_rows=2, cache_gb=0.0) as engine:
+    with tiny.engine(max_rows=2, cache_gb=0.0, shared_prefix=shared_prefix) as engine:
         narrow = await asyncio.gather(*(engine.sample(request) for request in requests))
     for one, beside, later, cramped in zip(alone, together, reversed(again), narrow, strict=True):
         for other in (beside, later, cramped):

@@ -73,8 +73,8 @@ async def test_greedy_tokens_are_those_of_generate_in_one_mixed_batch(
         assert list(ids_of(result.completions[0])) == expected
 
 
-def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, pictures: list[Path]) -> None:
-    runner, encoder = runner_of(tiny)
+def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, shared_prefix: str, pictures: list[Path]) -> None:
+    runner, encoder = runner_of(tiny, share=shared_prefix == "on")
     every = conversations(pictures)
     with torch.inference_mode():
         # Twice: first everything is computed, in a ragged batch, then all but the last token is reused.
@@ -85,18 +85,18 @@ def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, pictures: 
                 assert (one.computed == 1) == bool(turn)
 
 
-def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(tiny: Tiny, pictures: list[Path]) -> None:
-    runner, encoder = runner_of(tiny)
+def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
+    tiny: Tiny, shared_prefix: str, pictures: list[Path]
+) -> None:
+    runner, encoder = runner_of(tiny, share=shared_prefix == "on")
     turns = conversations(pictures)[2]
     dice = random.Random(4)
     branches = [tuple(dice.randrange(250) for _ in range(9)) for _ in range(5)]
     with torch.inference_mode():
         [prompt] = runner.fill([encoder.encode(turns)])
         slots = Slots(runner.shape)
-        slots.reserve(len(branches), len(prompt.prompt))
-        slots.fill(slice(0, len(branches)), [prompt.values])
+        runner.stand(slots, [prompt] * len(branches))
         for place in range(9):
-            slots.reserve(len(branches), len(prompt.prompt) + place + 1)
             tokens = [branch[place] for branch in branches]
             logits = runner.step(
                 slots, [prompt.prompt] * len(branches), tokens, [len(prompt.prompt) + place] * len(branches)

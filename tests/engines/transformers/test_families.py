@@ -112,7 +112,7 @@ async def test_a_prompt_that_shares_half_a_picture_is_filled_from_its_start(buil
         inside = int(prompt.places[2])
         # As if only half of the picture were kept.
         runner.store.clear()
-        runner.store.insert(prompt.keys[:inside], lambda start, end: filled.values[:, :, :, start:end].clone())
+        runner.store.insert(prompt.keys[:inside], lambda start, end: filled.parts[0][:, :, :, start:end].clone())
         [again] = runner.fill([prompt])
     assert again.cached == int(prompt.places[0])
     assert torch.allclose(again.logits, filled.logits, atol=1e-5)

@@ -81,9 +81,11 @@ def make_tiny(family: str) -> Tiny:
     return Tiny(model.eval(), processor)
 
 
-def runner_of(tiny: Tiny, *, cache_bytes: int = 2**24, max_rows: int = 64) -> tuple[Runner, PromptEncoder]:
+def runner_of(
+    tiny: Tiny, *, cache_bytes: int = 2**24, max_rows: int = 64, share: bool = False
+) -> tuple[Runner, PromptEncoder]:
     """The engine's inner parts, for tests that look at logits."""
     family = family_of(tiny.model.config)(tiny.model)
     shelf = PictureShelf(family, tiny.processor, max_bytes=2**20)
-    runner = Runner(family, shelf, PrefixStore(cache_bytes), max_rows=max_rows)
+    runner = Runner(family, shelf, PrefixStore(cache_bytes), max_rows=max_rows, share=share)
     return runner, PromptEncoder(tiny.processor, shelf, family)

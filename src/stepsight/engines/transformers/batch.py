@@ -85,9 +85,8 @@ class Batch:
 
     def join(self, job: SampleJob, filled: Filled, seeds: range) -> None:
         """Start the continuations of `job` whose places in its list of seeds are `seeds`."""
-        first, count, length = len(self.rows), len(seeds), len(filled.prompt)
-        self._slots.reserve(first + count, length + 1)
-        self._slots.fill(slice(first, first + count), [filled.values])
+        length = len(filled.prompt)
+        self._runner.stand(self._slots, [filled] * len(seeds))
         for place in seeds:
             self.rows.append(
                 Row(
@@ -100,7 +99,7 @@ class Batch:
                     scanner=StopScanner(job.request.stop),
                 )
             )
-        fresh = filled.logits.expand(count, -1)
+        fresh = filled.logits.expand(len(seeds), -1)
         self._logits = fresh if self._logits is None else torch.cat([self._logits, fresh])
 
     def step(self, finished: Callable[[Row, Completion], None]) -> None:
@@ -125,7 +124,6 @@ class Batch:
         self._drop([*leaving, *(row for row in self.rows if row.job.over)])
         if self.rows:
             lengths = [row.length for row in self.rows]
-            self._slots.reserve(len(self.rows), max(lengths) + 1)
             self._logits = self._runner.step(
                 self._slots, [row.filled.prompt for row in self.rows], [row.ids[-1] for row in self.rows], lengths
             )
@@ -182,6 +180,7 @@ class Batch:
             source[gap] = above
         chosen = [source[place] for place in range(size)]
         self.rows = [self.rows[place] for place in chosen]
+        self._slots.keep(size)
         assert self._logits is not None
         self._logits = self._logits[torch.tensor(chosen, device=self._logits.device)] if chosen else None
 

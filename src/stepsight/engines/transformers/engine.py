@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
@@ -29,6 +29,11 @@ from stepsight.errors import InputError
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
 
 _GIGABYTE = 2**30
+
+Sharing = Literal["auto", "on", "off"]
+
+_WORTH_SHARING = 50_000_000
+"""Parameters of a model from which sharing saves more than its extra operations cost (benchmarks/sharing.py)."""
 
 
 class TransformersEngine:
@@ -53,6 +58,7 @@ class TransformersEngine:
         cache_gb: float = 1.0,
         max_rows: int = 64,
         threads: int | None = None,
+        shared_prefix: Sharing = "auto",
     ) -> None:
         """Take a loaded model and its processor; `load` makes both from a folder.
 
@@ -63,6 +69,8 @@ class TransformersEngine:
             cache_gb: Bound of the caches in GiB: three quarters for key-values, one quarter for pictures.
             max_rows: Most rows in a batch.
             threads: Threads of torch inside an operation; None leaves torch's setting.
+            shared_prefix: Whether rows with a common beginning attend to one copy of it ("on") or to a copy each
+                ("off"). Both are exact; "auto" takes what is faster for a model of this size.
 
         Raises:
             ModelError: The model's family is not proven, or the processor lacks a part.
@@ -75,7 +83,8 @@ class TransformersEngine:
         budget = int(cache_gb * _GIGABYTE)
         family = family_of(model.config)(model.eval())
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
-        runner = Runner(family, pictures, PrefixStore(budget - budget // 4), max_rows=max_rows)
+        share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
+        runner = Runner(family, pictures, PrefixStore(budget - budget // 4), max_rows=max_rows, share=share)
         tokenizer = processor.tokenizer
         batch = Batch(runner, Detokenizer(tokenizer), _end_tokens(model, tokenizer))
         self._worker = Worker(runner, PromptEncoder(processor, pictures, family), batch, threads=threads)
@@ -180,6 +189,10 @@ class TransformersEngine:
             except Exception as error:
                 for job in jobs:
                     job.reply.fail(error)
+
+
+def _pays(model: Any) -> bool:
+    return bool(sum(parameter.numel() for parameter in model.parameters()) >= _WORTH_SHARING)
 
 
 def _check(request: SampleRequest) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
+from stepsight.engines.transformers.attention import NAME, register
 from stepsight.engines.transformers.families.causal import Family, Span, Spot
 from stepsight.engines.transformers.pictures import PictureShelf
-from stepsight.engines.transformers.prefix_store import PrefixStore, common_length
+from stepsight.engines.transformers.prefix_store import Keys, PrefixStore, common_length
 from stepsight.engines.transformers.prompts import Prompt
 from stepsight.engines.transformers.slots import Slots
 
 _WORTH_WAITING = 32
+_WORTH_SHARING = 32
 _MAX_PADDED_TOKENS = 8192
 
 
@@ -23,12 +26,13 @@ _MAX_PADDED_TOKENS = 8192
 class Filled:
     """A prompt whose key-values are known.
 
-    `values` holds them, (layers, 2, heads, tokens, head_dim); `logits`, (vocabulary,), are those after
-    the prompt's last token. `computed` tokens ran through the model, `cached` came from the store.
+    `parts` holds them one after the other, each (layers, 2, heads, tokens, head_dim): those found in the store, then
+    those computed. `logits`, (vocabulary,), are those after the prompt's last token. `computed` tokens ran through the
+    model, `cached` came from the store.
     """
 
     prompt: Prompt
-    values: torch.Tensor
+    parts: Sequence[torch.Tensor]
     logits: torch.Tensor
     computed: int
     cached: int
@@ -37,7 +41,11 @@ class Filled:
 class Runner:
     """The model, its prefix store and its pictures. Not thread-safe: one thread owns it."""
 
-    def __init__(self, family: Family, pictures: PictureShelf, store: PrefixStore, *, max_rows: int) -> None:
+    def __init__(
+        self, family: Family, pictures: PictureShelf, store: PrefixStore, *, max_rows: int, share: bool = False
+    ) -> None:
+        """Take the parts; with `share` rows stand on trunks where the family allows it (see `slots.py`)."""
+        self.share = share and family.shares and share_attention(family.language)
         self.store = store
         self.max_rows = max_rows
         self.context = family.context
@@ -94,9 +102,8 @@ class Runner:
             rows = longer[begin : begin + self.max_rows]
             suffixes = [np.array(options[place][slot][:-1], dtype=np.int64) for place, slot in rows]
             starts = [len(filled[place].prompt) for place, _ in rows]
-            self._scratch.reserve(len(rows), max(starts) + max(len(suffix) for suffix in suffixes))
-            for row, (place, _) in enumerate(rows):
-                self._scratch.fill(row, [filled[place].values])
+            self._scratch.keep(0)
+            self.stand(self._scratch, [filled[place] for place, _ in rows])
             hidden = self._run(suffixes, starts, [filled[place].prompt for place, _ in rows])
             for row, (place, slot) in enumerate(rows):
                 targets = torch.tensor(options[place][slot][1:], device=self.shape.device)
@@ -120,19 +127,43 @@ class Runner:
             starts.append(self._family.settle(prompt, length))
             heads.append(parts)
         suffixes = [prompt.ids[start:] for prompt, start in zip(prompts, starts, strict=True)]
-        width = max(len(suffix) for suffix in suffixes)
-        self._scratch.reserve(len(prompts), max(starts) + width)
-        for row, parts in enumerate(heads):
-            self._scratch.fill(row, parts)
+        self._scratch.keep(0)
+        self._plant(prompts, starts, heads)
         hidden = self._run(suffixes, starts, prompts)
         ends = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=self.shape.device)
         logits = self._head(hidden[torch.arange(len(prompts), device=self.shape.device), ends])
         results = []
         for row, (prompt, start) in enumerate(zip(prompts, starts, strict=True)):
-            values = self._scratch.read(row, 0, len(prompt))
-            self.store.insert(prompt.keys, partial(_cut, values))
-            results.append(Filled(prompt, values, logits[row], computed=len(prompt) - start, cached=start))
+            parts = [*_between(heads[row], 0, start), self._scratch.read(row, start, len(prompt))]
+            self.store.insert(prompt.keys, partial(_copied, parts))
+            results.append(Filled(prompt, parts, logits[row], computed=len(prompt) - start, cached=start))
         return results
+
+    def stand(self, slots: Slots, filled: Sequence[Filled]) -> None:
+        """Add a row for each filled prompt; neighbours of one prompt stand on one trunk, or get a copy each."""
+        last: Filled | None = None
+        trunk: int | None = None
+        for one in filled:
+            if not self.share:
+                slots.join(one.parts)
+                continue
+            if one is not last:
+                trunk, last = slots.plant(one.parts), one
+            slots.join([], trunk)
+
+    def _plant(self, prompts: Sequence[Prompt], starts: Sequence[int], heads: Sequence[Sequence[torch.Tensor]]) -> None:
+        """Give each prompt a scratch row that holds what is known of it, on a trunk with those that begin alike."""
+        if not self.share:
+            for parts, start in zip(heads, starts, strict=True):
+                self._scratch.join(_between(parts, 0, start))
+            return
+        trunks: dict[int, tuple[int, int]] = {}
+        for rows, length in alike([prompt.keys[:start] for prompt, start in zip(prompts, starts, strict=True)]):
+            number = self._scratch.plant(_between(heads[rows[0]], 0, length))
+            trunks |= dict.fromkeys(rows, (number, length))
+        for row, parts in enumerate(heads):
+            number, length = trunks[row]
+            self._scratch.join(_between(parts, length, starts[row]), number)
 
     def _run(
         self, suffixes: Sequence[np.typing.NDArray[np.int64]], starts: Sequence[int], prompts: Sequence[Prompt]
@@ -185,11 +216,15 @@ class Runner:
         spots: Sequence[Spot] = (),
     ) -> torch.Tensor:
         width, device = embedded.shape[1], self.shape.device
-        begins = torch.tensor(starts, dtype=torch.long, device=device)
-        reach = max(starts) + width
-        slots.aim(begins, width, reach)
-        columns = begins[:, None] + torch.arange(width, device=device)
-        span = Span(prompts, starts, width, reach, columns, embedded, slots, spots)
+        inside = [start - slots.offset(row) for row, start in enumerate(starts)]
+        reach = max(inside) + width
+        slots.reserve(len(starts), reach)
+        along = torch.arange(width, device=device)
+        columns = torch.tensor(inside, dtype=torch.long, device=device)
+        slots.aim(columns, width, reach)
+        columns = columns[:, None] + along
+        places = torch.tensor(starts, dtype=torch.long, device=device)[:, None] + along if self.share else columns
+        span = Span(prompts, starts, width, reach, places, columns, embedded, slots, spots)
         output = self._family.language(
             inputs_embeds=embedded, past_key_values=slots, use_cache=True, **self._family.arguments(span)
         )
@@ -197,8 +232,51 @@ class Runner:
         return hidden
 
 
-def _cut(whole: torch.Tensor, start: int, end: int) -> torch.Tensor:
-    return whole[:, :, :, start:end].clone()
+def share_attention(language: Any) -> bool:
+    """Give a language model the attention that knows trunks; False where it runs another than the library's usual."""
+    if language.config._attn_implementation == "sdpa":
+        register()
+        language.config._attn_implementation = NAME
+    return bool(language.config._attn_implementation == NAME)
+
+
+def alike(beginnings: Sequence[Keys]) -> list[tuple[list[int], int]]:
+    """Put together sequences that share most of themselves.
+
+    Returns:
+        Groups of places in `beginnings`, each with the length that its members have in common. Sequences too short to
+        be worth sharing are one group with nothing in common.
+    """
+    groups: list[tuple[list[int], int]] = []
+    short: list[int] = []
+    for place, keys in enumerate(beginnings):
+        if len(keys) < _WORTH_SHARING:
+            short.append(place)
+            continue
+        for index, (members, length) in enumerate(groups):
+            common = common_length(keys, beginnings[members[0]][:length])
+            if common >= max(_WORTH_SHARING, min(length, len(keys)) * 3 // 4):
+                groups[index] = ([*members, place], common)
+                break
+        else:
+            groups.append(([place], len(keys)))
+    return [*groups, (short, 0)] if short else groups
+
+
+def _between(parts: Sequence[torch.Tensor], start: int, end: int) -> list[torch.Tensor]:
+    """The stretch [start, end) of key-values that lie in several pieces; views."""
+    found = []
+    for part in parts:
+        length = part.shape[3]
+        if max(0, start) < min(length, end):
+            found.append(part[:, :, :, max(0, start) : min(length, end)])
+        start, end = start - length, end - length
+    return found
+
+
+def _copied(parts: Sequence[torch.Tensor], start: int, end: int) -> torch.Tensor:
+    found = _between(parts, start, end)
+    return found[0].clone() if len(found) == 1 else torch.cat(found, dim=3)
 
 
 def _groups(places: Sequence[int], lengths: dict[int, int], max_rows: int) -> list[list[int]]:

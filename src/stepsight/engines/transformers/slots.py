@@ -2,6 +2,9 @@
 
 Each row writes its next key-values at its own length, so rows of different length stand side by side without padding
 in front, join and leave at any step, and nothing is concatenated. A mask hides what lies beyond a row's length.
+
+A row may stand on a trunk: the beginning of its sequence, held once for all rows that share it. Then its slot holds the
+rest only, and column 0 of the slot is the first token behind the trunk.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
+from stepsight.engines.transformers.attention import Grove, Split
+
 _GROWTH = 64
+_LENGTH_DIM = 3
 
 
 @dataclass(frozen=True)
@@ -43,96 +49,217 @@ class KVShape:
             own=own,
         )
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's key-values."""
+        return self.layers * 2 * self.heads * self.head_dim * self.dtype.itemsize
 
-class Slots(Cache):
-    """A transformers cache whose rows are slots of one buffer (layers, 2, rows, heads, columns, head_dim)."""
+
+class Buffer:
+    """A growing tensor (layers, 2, slots, heads, columns, head_dim), one slot after another."""
 
     def __init__(self, shape: KVShape) -> None:
-        super().__init__(layers=[])
         self.shape = shape
-        self._place = {layer: place for place, layer in enumerate(shape.own)}
-        self._rows = 0
-        self._columns = 0
-        self._active = 0
-        self._seen = 0
-        self._index = torch.zeros(0, dtype=torch.long)
-        self._set(self._empty(0, 0))
+        self.release()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffer."""
-        return self.buffer.nbytes
+        """Bytes held."""
+        return self.held.nbytes
 
-    def reserve(self, rows: int, columns: int) -> None:
-        """Make room for `rows` slots of `columns` tokens, keeping what is there."""
-        if rows <= self._rows and columns <= self._columns:
+    def reserve(self, slots: int, columns: int) -> None:
+        """Make room for so many slots of so many tokens, keeping what is there."""
+        if slots <= self.slots and columns <= self.columns:
             return
-        if rows > self._rows:
-            rows = max(rows, self._rows * 2)
-        if columns > self._columns:
-            columns = max(columns + _GROWTH, self._columns * 3 // 2)
-        old = self.buffer
-        new = self._empty(max(rows, self._rows), max(columns, self._columns))
+        if slots > self.slots:
+            slots = max(slots, self.slots * 2)
+        if columns > self.columns:
+            columns = max(columns + _GROWTH, self.columns * 3 // 2)
+        old, new = self.held, self._empty(max(slots, self.slots), max(columns, self.columns))
         if old.numel():
-            new[:, :, : self._rows, :, : self._columns] = old
+            new[:, :, : self.slots, :, : self.columns] = old
         self._set(new)
 
     def release(self) -> None:
         """Give the memory back; all slots are lost."""
         self._set(self._empty(0, 0))
 
-    def fill(self, slot: int | slice, parts: Sequence[torch.Tensor]) -> None:
+    def fill(self, slot: int, parts: Sequence[torch.Tensor]) -> None:
         """Write stored key-values, each (layers, 2, heads, tokens, head_dim), one after the other from column 0."""
         start = 0
         for part in parts:
-            end = start + part.shape[3]
-            if isinstance(slot, slice):
-                self.buffer[:, :, slot, :, start:end] = part[:, :, None]
-            else:
-                self.buffer[:, :, slot, :, start:end] = part
+            end = start + part.shape[_LENGTH_DIM]
+            self.held[:, :, slot, :, start:end] = part
             start = end
 
     def read(self, slot: int, start: int, end: int) -> torch.Tensor:
         """A copy of the key-values of one slot, (layers, 2, heads, end - start, head_dim)."""
-        return self.buffer[:, :, slot, :, start:end].clone(memory_format=torch.contiguous_format)
+        return self.held[:, :, slot, :, start:end].clone(memory_format=torch.contiguous_format)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` columns of one slot over another."""
+        self.held[:, :, target, :, :length] = self.held[:, :, source, :, :length]
+
+    def _empty(self, slots: int, columns: int) -> torch.Tensor:
+        shape = self.shape
+        size = (shape.layers, 2, slots, shape.heads, columns, shape.head_dim)
+        # Zeros, not rubbish: a masked column has weight 0, but 0 times an accidental NaN is NaN.
+        return torch.zeros(size, dtype=shape.dtype, device=shape.device)
+
+    def _set(self, held: torch.Tensor) -> None:
+        self.held = held
+        self.slots, self.columns = held.shape[2], held.shape[4]
+        dim = self.shape.head_dim
+        self.layers = [(pair[0], pair[1], pair[0].view(-1, dim), pair[1].view(-1, dim)) for pair in held]
+
+
+class Slots(Cache):
+    """A transformers cache whose rows are slots of a buffer, and may stand on trunks.
+
+    Rows are numbered 0, 1, 2; a row that leaves is replaced by the last one (`move`), and `keep` forgets the rest.
+    """
+
+    def __init__(self, shape: KVShape) -> None:
+        super().__init__(layers=[])
+        self.shape = shape
+        self.rows = Buffer(shape)
+        self.trunks = Buffer(shape)
+        self._place = {layer: place for place, layer in enumerate(shape.own)}
+        self._trunk_of: list[int] = []
+        self._lengths: list[int] = []
+        self._grove: tuple[tuple[tuple[int, ...], ...], Grove | None] = ((), None)
+        self._active = self._seen = 0
+        self._index = torch.zeros(0, dtype=torch.long)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers."""
+        return self.rows.nbytes + self.trunks.nbytes
+
+    def reserve(self, rows: int, columns: int) -> None:
+        """Make room for `rows` slots of `columns` tokens of their own."""
+        self.rows.reserve(rows, columns)
+
+    def release(self) -> None:
+        """Give the memory back; all rows are lost."""
+        self.rows.release()
+        self.trunks.release()
+        self.keep(0)
+
+    def plant(self, parts: Sequence[torch.Tensor]) -> int:
+        """A new trunk from stored key-values, each (layers, 2, heads, tokens, head_dim); its number."""
+        length = sum(part.shape[_LENGTH_DIM] for part in parts)
+        number = len(self._lengths)
+        self.trunks.reserve(number + 1, max(length, 1))
+        self.trunks.fill(number, parts)
+        self._lengths.append(length)
+        return number
+
+    def join(self, parts: Sequence[torch.Tensor], trunk: int | None = None) -> int:
+        """A new row that holds `parts`, behind a trunk or from the start of its sequence; its number.
+
+        All rows that are in at the same time have a trunk, or none has.
+        """
+        row = len(self._trunk_of)
+        self.rows.reserve(row + 1, sum(part.shape[_LENGTH_DIM] for part in parts))
+        self.rows.fill(row, parts)
+        self._trunk_of.append(-1 if trunk is None else trunk)
+        return row
+
+    def offset(self, row: int) -> int:
+        """How many tokens of a row's sequence are in its trunk."""
+        trunk = self._trunk_of[row]
+        return 0 if trunk < 0 else self._lengths[trunk]
+
+    def read(self, row: int, start: int, end: int) -> torch.Tensor:
+        """A copy of key-values of a row's sequence, (layers, 2, heads, end - start, head_dim)."""
+        offset = self.offset(row)
+        if start >= offset:
+            return self.rows.read(row, start - offset, end - offset)
+        below = self.trunks.read(self._trunk_of[row], start, min(end, offset))
+        if end <= offset:
+            return below
+        return torch.cat([below, self.rows.read(row, 0, end - offset)], dim=_LENGTH_DIM)
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` columns of one slot over another."""
-        self.buffer[:, :, target, :, :length] = self.buffer[:, :, source, :, :length]
+        """Put the row `source`, whose sequence has `length` tokens, where `target` was."""
+        self.rows.copy(source, target, length - self.offset(source))
+        self._trunk_of[target] = self._trunk_of[source]
+
+    def keep(self, rows: int) -> None:
+        """Forget all rows but the first so many, and the trunks that nobody stands on any more."""
+        del self._trunk_of[rows:]
+        used = set(self._trunk_of)
+        while self._lengths and len(self._lengths) - 1 not in used:
+            self._lengths.pop()
+        for gap in range(len(self._lengths)):
+            last = len(self._lengths) - 1
+            if gap >= last:
+                break
+            if gap not in used:
+                # The last trunk moves into the gap, so that those in use stand side by side.
+                self.trunks.copy(last, gap, self._lengths[last])
+                self._lengths[gap] = self._lengths.pop()
+                self._trunk_of = [gap if trunk == last else trunk for trunk in self._trunk_of]
+                used = set(self._trunk_of)
+                while self._lengths and len(self._lengths) - 1 not in used:
+                    self._lengths.pop()
 
     def aim(self, starts: torch.Tensor, width: int, seen: int) -> None:
         """Say where the next forward writes.
 
         Args:
-            starts: (rows,), the column at which each row's new tokens begin; row i is slot i.
+            starts: (rows,), the column of its slot at which each row's new tokens begin.
             width: New tokens per row. A row with fewer writes rubbish behind them, which the next write covers.
-            seen: Columns that attention looks at; at least the largest start plus `width`.
+            seen: Columns of the slots that attention looks at; at least the largest start plus `width`.
         """
-        rows = len(starts)
-        heads = self.shape.heads
+        rows, heads = len(starts), self.shape.heads
         line = torch.arange(rows, device=starts.device)[:, None] * heads + torch.arange(heads, device=starts.device)
         columns = starts[:, None] + torch.arange(width, device=starts.device)
         # Row of the flattened (rows * heads * columns, head_dim) layer for each (row, head, new token).
-        self._index = (line[:, :, None] * self._columns + columns[:, None, :]).reshape(-1)
+        self._index = (line[:, :, None] * self.rows.columns + columns[:, None, :]).reshape(-1)
         self._active, self._seen = rows, seen
+        stands = tuple(self._trunk_of[:rows])
+        layout = (stands, tuple(self._lengths))
+        if layout != self._grove[0]:
+            self._grove = (layout, self._lay_out(stands) if max(self._lengths, default=0) else None)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Any:
         """Write the new key-values (rows, heads, width, head_dim) of one layer; return all that attention sees."""
-        keys, values, flat_keys, flat_values = self._views[self._place[layer_idx]]
-        flat_keys.index_copy_(0, self._index, key_states.reshape(-1, self.shape.head_dim))
-        flat_values.index_copy_(0, self._index, value_states.reshape(-1, self.shape.head_dim))
-        return keys[: self._active, :, : self._seen], values[: self._active, :, : self._seen]
+        place, dim = self._place[layer_idx], self.shape.head_dim
+        keys, values, flat_keys, flat_values = self.rows.layers[place]
+        flat_keys.index_copy_(0, self._index, key_states.reshape(-1, dim))
+        flat_values.index_copy_(0, self._index, value_states.reshape(-1, dim))
+        own = keys[: self._active, :, : self._seen], values[: self._active, :, : self._seen]
+        grove = self._grove[1]
+        if grove is None:
+            return own
+        count, longest = len(self._lengths), max(self._lengths)
+        trunk_keys, trunk_values, _, _ = self.trunks.layers[place]
+        return (
+            Split(trunk_keys[:count, :, :longest], own[0], grove),
+            Split(trunk_values[:count, :, :longest], own[1], grove),
+        )
 
-    def _empty(self, rows: int, columns: int) -> torch.Tensor:
-        shape = self.shape
-        size = (shape.layers, 2, rows, shape.heads, columns, shape.head_dim)
-        # Zeros, not rubbish: a masked column has weight 0, but 0 times an accidental NaN is NaN.
-        return torch.zeros(size, dtype=shape.dtype, device=shape.device)
-
-    def _set(self, buffer: torch.Tensor) -> None:
-        self.buffer = buffer
-        self._rows, self._columns = buffer.shape[2], buffer.shape[4]
-        dim = self.shape.head_dim
-        self._views = [(pair[0], pair[1], pair[0].view(-1, dim), pair[1].view(-1, dim)) for pair in buffer]
+    def _lay_out(self, stands: tuple[int, ...]) -> Grove:
+        device = self.shape.device
+        standing = [[row for row, trunk in enumerate(stands) if trunk == one] for one in range(len(self._lengths))]
+        most = max(len(rows) for rows in standing)
+        members = [row for rows in standing for row in (*rows, *[0] * (most - len(rows)))]
+        place = {row: trunk * most + index for trunk, rows in enumerate(standing) for index, row in enumerate(rows)}
+        longest = max(self._lengths)
+        mask = None
+        if min(self._lengths) < longest:
+            lengths = torch.tensor(self._lengths, device=device)
+            hidden = torch.arange(longest, device=device) >= lengths[:, None]
+            mask = torch.zeros(hidden.shape, dtype=self.shape.dtype, device=device)
+            mask = mask.masked_fill_(hidden, torch.finfo(self.shape.dtype).min)[:, None, None]
+        return Grove(
+            members=torch.tensor(members, device=device),
+            place=torch.tensor([place[row] for row in range(len(stands))], device=device),
+            most=most,
+            mask=mask,
+            plain=members == list(range(len(stands))),
+        )

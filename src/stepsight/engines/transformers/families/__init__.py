@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stepsight.engines.transformers.attention import NAME
 from stepsight.engines.transformers.families.causal import Family, Idefics3, InternVL, Llava, LlavaOneVision
 from stepsight.engines.transformers.families.gemma import Gemma3
 from stepsight.engines.transformers.families.mllama import Mllama
@@ -19,7 +20,7 @@ from stepsight.errors import ModelError
 __all__ = ["PROVEN", "REFUSED", "Family", "family_of"]
 
 _ROPE = ("default", "linear", "llama3", "mrope")
-_ATTENTION = ("sdpa", "eager")
+_ATTENTION = ("sdpa", "eager", NAME)
 
 PROVEN: dict[str, type[Family]] = {
     "gemma3": Gemma3,

@@ -58,14 +58,16 @@ class Spot:
 class Span:
     """What runs now: of each row's sequence the tokens from `starts[row]` on, `width` of them at most.
 
-    Row i is slot i of `slots` and belongs to `prompts[i]`; its tokens may lie behind the prompt's end. `columns`,
-    (rows, width), says which place in its sequence each of them has; attention looks at the first `reach` places.
+    Row i is slot i of `slots` and belongs to `prompts[i]`; its tokens may lie behind the prompt's end. `places`,
+    (rows, width), says which place in its sequence each of them has, `columns` which column of its slot; attention
+    looks at the first `reach` columns, and at the row's trunk, if it has one.
     """
 
     prompts: Sequence[Prompt]
     starts: Sequence[int]
     width: int
     reach: int
+    places: torch.Tensor
     columns: torch.Tensor
     embedded: torch.Tensor
     slots: Slots
@@ -87,6 +89,7 @@ class Family:
         windows: Whether layers with a sliding window are dealt with.
         alone_differs: Whether a picture is seen otherwise when it is the only one of its conversation.
         beside: Whether pictures are looked at beside the text, so that every step needs them.
+        shares: Whether a token looks at all that stands before it, so that rows may stand on a common trunk.
     """
 
     vision: ClassVar[tuple[str, ...]] = ()
@@ -95,6 +98,7 @@ class Family:
     windows: ClassVar[bool] = False
     alone_differs: ClassVar[bool] = False
     beside: ClassVar[bool] = False
+    shares: ClassVar[bool] = True
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -133,7 +137,7 @@ class Family:
     def arguments(self, span: Span) -> dict[str, Any]:
         """Mask, positions and what else the language model is called with."""
         hidden = torch.arange(span.reach, device=span.columns.device) > span.columns[:, :, None]
-        return {"attention_mask": additive(hidden, span.embedded.dtype), "position_ids": self.clamped(span.columns)}
+        return {"attention_mask": additive(hidden, span.embedded.dtype), "position_ids": self.clamped(span.places)}
 
     def clamped(self, positions: torch.Tensor) -> torch.Tensor:
         """Positions that the model knows: rows shorter than the widest end in rubbish, which may lie beyond."""

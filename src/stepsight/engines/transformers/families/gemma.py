@@ -23,6 +23,7 @@ class Gemma3(Family):
     vision = ("siglip_vision_model",)
     text = ("gemma3_text",)
     windows = True
+    shares = False
 
     def settle(self, prompt: Prompt, length: int) -> int:
         """Back to the start of the picture in which the cut would fall."""
@@ -43,7 +44,7 @@ class Gemma3(Family):
             "full_attention": additive(hidden, span.embedded.dtype),
             "sliding_attention": additive(hidden | far, span.embedded.dtype),
         }
-        return {"attention_mask": masks, "position_ids": self.clamped(span.columns)}
+        return {"attention_mask": masks, "position_ids": self.clamped(span.places)}
 
     def _within_pictures(self, span: Span) -> torch.Tensor:
         """Whether a token and the one it looks at belong to one block of picture tokens, (rows, width, reach)."""

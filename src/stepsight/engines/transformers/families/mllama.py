@@ -88,7 +88,7 @@ class Mllama(Family):
             start = 0
             for picture, (first, end) in zip(prompt.pictures, looked_at(prompt), strict=True):
                 assert picture.seen is not None
-                looks = (span.columns[row] >= first) & (span.columns[row] < end)
+                looks = (span.places[row] >= first) & (span.places[row] < end)
                 mask[row, 0, looks, start : start + picture.seen.tiles * self._patches] = 0
                 kept[row, 0, looks] = 1
                 start += _vision_tokens(picture)

@@ -49,7 +49,7 @@ class Qwen25VL(Family):
         """As others, with positions of three axes where a prompt has pictures."""
         given = super().arguments(span)
         rows = [self._row(span, row) for row in range(len(span.prompts))]
-        positions = torch.from_numpy(np.stack(rows, axis=1)).to(span.columns.device)
+        positions = torch.from_numpy(np.stack(rows, axis=1)).to(span.places.device)
         return {**given, "position_ids": self.clamped(positions)}
 
     def _row(self, span: Span, row: int) -> Ints:
@@ -75,7 +75,7 @@ class Qwen3VL(Qwen25VL):
         given = super().arguments(span)
         if not span.spots:
             return given
-        mask = torch.zeros(span.columns.shape, dtype=torch.bool, device=span.columns.device)
+        mask = torch.zeros(span.places.shape, dtype=torch.bool, device=span.places.device)
         deep = []
         for spot in span.spots:
             mask[spot.row, spot.columns] = True
