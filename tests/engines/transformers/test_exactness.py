@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engines.transformers.tiny import Tiny, runner_of
+from tests.engines.transformers.tiny import Tiny, filler_of
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.slots import Slots
@@ -74,12 +74,12 @@ async def test_greedy_tokens_are_those_of_generate_in_one_mixed_batch(
 
 
 def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, shared_prefix: str, pictures: list[Path]) -> None:
-    runner, encoder = runner_of(tiny, share=shared_prefix == "on")
+    filler, encoder = filler_of(tiny, share=shared_prefix == "on")
     every = conversations(pictures)
     with torch.inference_mode():
         # Twice: first everything is computed, in a ragged batch, then all but the last token is reused.
         for turn in range(2):
-            filled = runner.fill([encoder.encode(turns) for turns in every])
+            filled = filler.fill([encoder.encode(turns) for turns in every])
             for turns, one in zip(every, filled, strict=True):
                 assert close(one.logits, tiny.logits(turns)[0])
                 assert (one.computed == 1) == bool(turn)
@@ -88,17 +88,17 @@ def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, shared_pre
 def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
     tiny: Tiny, shared_prefix: str, pictures: list[Path]
 ) -> None:
-    runner, encoder = runner_of(tiny, share=shared_prefix == "on")
+    filler, encoder = filler_of(tiny, share=shared_prefix == "on")
     turns = conversations(pictures)[2]
     dice = random.Random(4)
     branches = [tuple(dice.randrange(250) for _ in range(9)) for _ in range(5)]
     with torch.inference_mode():
-        [prompt] = runner.fill([encoder.encode(turns)])
-        slots = Slots(runner.shape)
-        runner.stand(slots, [prompt] * len(branches))
+        [prompt] = filler.fill([encoder.encode(turns)])
+        slots = Slots(filler.runner.shape)
+        filler.stand(slots, [prompt] * len(branches))
         for place in range(9):
             tokens = [branch[place] for branch in branches]
-            logits = runner.step(
+            logits = filler.runner.step(
                 slots, [prompt.prompt] * len(branches), tokens, [len(prompt.prompt) + place] * len(branches)
             )
             for row, branch in enumerate(branches):
@@ -106,11 +106,11 @@ def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
         # The next stage of each branch, one of them met before with another tail.
         pieces = [(Piece(text="", ids=branch), Piece(text="", ids=branch[:3] * 20)) for branch in branches]
         prompts = [encoder.encode(turns, pair) for pair in pieces]
-        for one, branch in zip(runner.fill(prompts), branches, strict=True):
+        for one, branch in zip(filler.fill(prompts), branches, strict=True):
             assert one.cached >= len(prompt.prompt)
             assert close(one.logits, tiny.logits(turns, branch + branch[:3] * 20)[-1])
         cut = encoder.encode(turns, (Piece(text="", ids=branches[0] + branches[0][:3] * 7 + (1, 2)),))
-        [one] = runner.fill([cut])
+        [one] = filler.fill([cut])
         assert (one.computed, one.cached) == (2, len(cut) - 2)
         assert close(one.logits, tiny.logits(turns, branches[0] + branches[0][:3] * 7 + (1, 2))[-1])
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.engines.transformers.tiny import Tiny, runner_of
+from tests.engines.transformers.tiny import Tiny, filler_of
 
 from stepsight.engines.transformers.families.gemma import blocks_of
 from stepsight.engines.transformers.families.mllama import looked_at
@@ -33,7 +33,7 @@ def prompt_of(places: list[int], length: int) -> Prompt:
 @pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
 def test_positions_are_those_of_the_library(build: Build, family: str, pictures: list[Path]) -> None:
     tiny = build(family)
-    _, encoder = runner_of(tiny)
+    _, encoder = filler_of(tiny)
     for shown in ((pictures[2],), (pictures[3], pictures[2]), (pictures[0], pictures[3], pictures[2])):
         turns = (
             Turn("system", "Be brief."),
@@ -104,16 +104,16 @@ def test_blocks_are_unbroken_runs(picture: list[bool]) -> None:
 
 async def test_a_prompt_that_shares_half_a_picture_is_filled_from_its_start(build: Build, pictures: list[Path]) -> None:
     tiny = build("gemma3")
-    runner, encoder = runner_of(tiny)
+    filler, encoder = filler_of(tiny)
     turns = (Turn("user", "What is it?", (pictures[0],)),)
     prompt = encoder.encode(turns)
     with torch.inference_mode():
-        [filled] = runner.fill([prompt])
+        [filled] = filler.fill([prompt])
         inside = int(prompt.places[2])
         # As if only half of the picture were kept.
-        runner.store.clear()
-        runner.store.insert(prompt.keys[:inside], lambda start, end: filled.parts[0][:, :, :, start:end].clone())
-        [again] = runner.fill([prompt])
+        filler.store.clear()
+        filler.store.insert(prompt.keys[:inside], lambda start, end: filled.parts[0][:, :, :, start:end].clone())
+        [again] = filler.fill([prompt])
     assert again.cached == int(prompt.places[0])
     assert torch.allclose(again.logits, filled.logits, atol=1e-5)
 
@@ -146,7 +146,7 @@ async def test_text_before_a_picture_depends_on_it_where_the_family_says_so(buil
 async def test_a_picture_beside_others_looks_different_where_the_family_says_so(
     build: Build, pictures: list[Path]
 ) -> None:
-    _, encoder = runner_of(build("llava-onevision"))
+    _, encoder = filler_of(build("llava-onevision"))
     [alone] = encoder.encode((Turn("user", "What?", (pictures[3],)),)).pictures
     both = encoder.encode((Turn("user", "What?", (pictures[3], pictures[3])),)).pictures
     assert both[0] is both[1]

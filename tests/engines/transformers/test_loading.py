@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.engines.transformers.tiny import Tiny
+from tests.engines.transformers.tiny import Tiny, filler_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from stepsight.engines.transformers import TransformersEngine
@@ -166,13 +166,13 @@ def test_families_that_are_not_proven_are_refused_with_the_reason(llava: Tiny) -
 
 
 def test_eager_attention_is_as_exact(llava: Tiny, pictures: list[Path]) -> None:
-    from tests.engines.transformers.tiny import make_tiny, runner_of
+    from tests.engines.transformers.tiny import make_tiny
 
     eager = make_tiny("llava-siglip-llama")
     eager.model.set_attn_implementation("eager")
     turns = (Turn("user", "What?", (pictures[0],)), Turn("assistant", "x"), Turn("user", "y" * 30))
-    runner, encoder = runner_of(eager)
+    filler, encoder = filler_of(eager)
     with torch.inference_mode():
-        filled = runner.fill([encoder.encode(turns), encoder.encode(turns[:1])])
+        filled = filler.fill([encoder.encode(turns), encoder.encode(turns[:1])])
     for one, asked in zip(filled, (turns, turns[:1]), strict=True):
         assert torch.allclose(one.logits, llava.logits(asked)[0], atol=1e-4, rtol=1e-4)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from stepsight.engines.transformers.attention import attend
-from stepsight.engines.transformers.forward import alike
+from stepsight.engines.transformers.filling import alike
 from stepsight.engines.transformers.slots import KVShape, Slots
 
 SHAPE = KVShape(layers=2, heads=2, head_dim=4, dtype=torch.float32, device=torch.device("cpu"), own=(0, 1))

@@ -11,13 +11,14 @@ from tests.engines.transformers.tiny_models import FAMILIES, build
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.families import family_of
+from stepsight.engines.transformers.filling import Filler
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
 from stepsight.protocols import Turn
 
-__all__ = ["FAMILIES", "Tiny", "make_tiny", "runner_of"]
+__all__ = ["FAMILIES", "Tiny", "filler_of", "make_tiny"]
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ def make_tiny(family: str) -> Tiny:
     return Tiny(model.eval(), processor)
 
 
-def runner_of(
+def filler_of(
     tiny: Tiny, *, cache_bytes: int = 2**24, max_rows: int = 64, share: bool = False
-) -> tuple[Runner, PromptEncoder]:
+) -> tuple[Filler, PromptEncoder]:
     """The engine's inner parts, for tests that look at logits."""
     family = family_of(tiny.model.config)(tiny.model)
     shelf = PictureShelf(family, tiny.processor, max_bytes=2**20)
-    runner = Runner(family, shelf, PrefixStore(cache_bytes), max_rows=max_rows, share=share)
-    return runner, PromptEncoder(tiny.processor, shelf, family)
+    filler = Filler(Runner(family, shelf, share=share), PrefixStore(cache_bytes), max_rows=max_rows)
+    return filler, PromptEncoder(tiny.processor, shelf, family)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 
 from stepsight.engines.transformers.detokenising import Detokenizer, TextStream
-from stepsight.engines.transformers.forward import Filled, Runner
+from stepsight.engines.transformers.filling import Filled, Filler
+from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import SampleJob
+from stepsight.engines.transformers.prompts import Prompt
 from stepsight.engines.transformers.sampling import choose, uniforms
 from stepsight.engines.transformers.slots import Slots
 from stepsight.engines.transformers.stopping import StopScanner
@@ -17,6 +20,8 @@ from stepsight.protocols import Completion
 from stepsight.records import Finish, Piece
 
 _IDLE_BYTES = 256 * 2**20
+_AHEAD = 32
+"""Columns that a row should have before it, when it joins."""
 
 
 @dataclass(eq=False)
@@ -68,39 +73,61 @@ class Row:
 
 
 class Batch:
-    """The rows in work. Row i is slot i of the key-value buffer; the last row moves into a gap."""
+    """The rows in work. Row i is slot i of the key-value buffer; the last row moves into a gap.
 
-    def __init__(self, runner: Runner, detokenizer: Detokenizer, ends: frozenset[int]) -> None:
+    Where the rows grow beyond `max_bytes`, the last of them are parked: they leave, and come back when there is room.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        filler: Filler,
+        detokenizer: Detokenizer,
+        ends: frozenset[int],
+        *,
+        max_rows: int,
+        max_bytes: int | None = None,
+    ) -> None:
         self.rows: list[Row] = []
+        self.parked: deque[Row] = deque()
+        self.max_rows = max_rows
+        self._max_bytes = max_bytes
         self._runner = runner
+        self._filler = filler
         self._detokenizer = detokenizer
         self._ends = ends
         self._slots = Slots(runner.shape)
         self._logits: torch.Tensor | None = None
 
-    @property
-    def free(self) -> int:
-        """How many rows may join."""
-        return self._runner.max_rows - len(self.rows)
+    def room(self, prompt: Prompt, wanted: int) -> int:
+        """How many rows of a prompt may join now, of `wanted`; the first of all may whatever it needs."""
+        free = min(wanted, self.max_rows - len(self.rows))
+        own, trunk = (0, len(prompt)) if self._runner.share else (len(prompt), 0)
+        reach = max([own + 1, *self._reaches()])
+        while free > 0 and not self._fits(len(self.rows) + free, reach + _AHEAD, trunk=trunk):
+            free -= 1
+        return max(free, 0 if self.rows or not wanted else 1)
 
     def join(self, job: SampleJob, filled: Filled, seeds: range) -> None:
         """Start the continuations of `job` whose places in its list of seeds are `seeds`."""
-        length = len(filled.prompt)
-        self._runner.stand(self._slots, [filled] * len(seeds))
-        for place in seeds:
-            self.rows.append(
-                Row(
-                    job=job,
-                    slot=place,
-                    filled=filled,
-                    length=length,
-                    draws=uniforms(job.request.seeds[place]),
-                    stream=self._detokenizer.stream(),
-                    scanner=StopScanner(job.request.stop),
-                )
+        rows = [
+            Row(
+                job=job,
+                slot=place,
+                filled=filled,
+                length=len(filled.prompt),
+                draws=uniforms(job.request.seeds[place]),
+                stream=self._detokenizer.stream(),
+                scanner=StopScanner(job.request.stop),
             )
-        fresh = filled.logits.expand(len(seeds), -1)
-        self._logits = fresh if self._logits is None else torch.cat([self._logits, fresh])
+            for place in seeds
+        ]
+        self._seat(rows, filled)
+
+    def rejoin(self, row: Row, filled: Filled) -> None:
+        """Go on with a row that was parked; `filled` is its prompt with what it has written."""
+        row.length = len(filled.prompt)
+        self._seat([row], filled)
 
     def step(self, finished: Callable[[Row, Completion], None]) -> None:
         """Sample one token in every row, let finished rows leave, and run the model over the others."""
@@ -122,17 +149,18 @@ class Batch:
                 leaving.append(row)
                 finished(row, end)
         self._drop([*leaving, *(row for row in self.rows if row.job.over)])
+        self._park()
         if self.rows:
+            prompts = [row.filled.prompt for row in self.rows]
             lengths = [row.length for row in self.rows]
-            self._logits = self._runner.step(
-                self._slots, [row.filled.prompt for row in self.rows], [row.ids[-1] for row in self.rows], lengths
-            )
+            self._logits = self._runner.step(self._slots, prompts, [row.ids[-1] for row in self.rows], lengths)
             for row in self.rows:
                 row.length += 1
 
     def abandon(self) -> None:
         """Forget all rows, after a failure."""
         self.rows.clear()
+        self.parked.clear()
         self._logits = None
         self._slots.release()
 
@@ -140,6 +168,30 @@ class Batch:
         """Give back large working memory while there is nothing to do."""
         if not self.rows and self._slots.nbytes > _IDLE_BYTES:
             self._slots.release()
+
+    def _seat(self, rows: list[Row], filled: Filled) -> None:
+        self._filler.stand(self._slots, [filled] * len(rows))
+        self.rows += rows
+        fresh = filled.logits.expand(len(rows), -1)
+        self._logits = fresh if self._logits is None else torch.cat([self._logits, fresh])
+
+    def _park(self) -> None:
+        """Let the youngest rows leave until the others have room for their next token."""
+        staying = len(self.rows)
+        reaches = self._reaches()
+        while staying > 1 and not self._fits(staying, max(reaches[:staying]) + 1):
+            staying -= 1
+        leaving = self.rows[staying:]
+        if leaving:
+            self._drop(leaving)
+            self.parked.extend(leaving)
+
+    def _reaches(self) -> list[int]:
+        """How many columns of its slot each row fills."""
+        return [row.length - self._slots.offset(place) for place, row in enumerate(self.rows)]
+
+    def _fits(self, rows: int, columns: int, *, trunk: int = 0) -> bool:
+        return self._max_bytes is None or self._slots.need(rows, columns, trunk=trunk) <= self._max_bytes
 
     def _choose(self, logits: torch.Tensor) -> tuple[list[int], list[float]]:
         device = logits.device
@@ -186,5 +238,5 @@ class Batch:
 
     def _keep_values(self, row: Row, place: int) -> None:
         prompt = row.filled.prompt
-        keys = prompt.followed_by(row.ids[: row.length - len(prompt)])
-        self._runner.store.insert(keys, lambda start, end: self._slots.read(place, start, end))
+        keys = prompt.keys_with(row.ids[: row.length - len(prompt)])
+        self._filler.store.insert(keys, lambda start, end: self._slots.read(place, start, end))

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.engines.transformers.families import family_of
+from stepsight.engines.transformers.filling import Filler
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, Reply, SampleJob, ScoreJob
 from stepsight.engines.transformers.loading import check_processor, load_model
@@ -56,7 +57,9 @@ class TransformersEngine:
         *,
         name: str = "",
         cache_gb: float = 1.0,
+        rows_gb: float | None = None,
         max_rows: int = 64,
+        prefill_tokens: int = 512,
         threads: int | None = None,
         shared_prefix: Sharing = "auto",
     ) -> None:
@@ -67,7 +70,9 @@ class TransformersEngine:
             processor: Its processor, with a chat template.
             name: What to call the model in traces.
             cache_gb: Bound of the caches in GiB: three quarters for key-values, one quarter for pictures.
+            rows_gb: Bound of the key-values of rows in work, in GiB; rows beyond it wait. None sets no bound.
             max_rows: Most rows in a batch.
+            prefill_tokens: About how many tokens of prompts are filled between two steps of rows that decode.
             threads: Threads of torch inside an operation; None leaves torch's setting.
             shared_prefix: Whether rows with a common beginning attend to one copy of it ("on") or to a copy each
                 ("off"). Both are exact; "auto" takes what is faster for a model of this size.
@@ -84,10 +89,14 @@ class TransformersEngine:
         family = family_of(model.config)(model.eval())
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
-        runner = Runner(family, pictures, PrefixStore(budget - budget // 4), max_rows=max_rows, share=share)
+        runner = Runner(family, pictures, share=share)
+        room = None if rows_gb is None else int(rows_gb * _GIGABYTE)
+        filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
         tokenizer = processor.tokenizer
-        batch = Batch(runner, Detokenizer(tokenizer), _end_tokens(model, tokenizer))
-        self._worker = Worker(runner, PromptEncoder(processor, pictures, family), batch, threads=threads)
+        ends = _end_tokens(model, tokenizer)
+        batch = Batch(runner, filler, Detokenizer(tokenizer), ends, max_rows=max_rows, max_bytes=room)
+        encoder = PromptEncoder(processor, pictures, family)
+        self._worker = Worker(runner, filler, encoder, batch, threads=threads, piece=prefill_tokens)
         self._outbox: list[Job] = []
         self._closing = weakref.finalize(self, self._worker.close)
 

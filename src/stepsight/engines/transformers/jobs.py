@@ -66,10 +66,11 @@ class SampleJob:
 
 @dataclass(eq=False)
 class ScoreJob:
-    """Score requests that arrived together."""
+    """Score requests that arrived together; `options` are their options in tokens, once encoded."""
 
     requests: Sequence[ScoreRequest]
     reply: Reply[list[ScoreResult]]
+    options: list[list[tuple[int, ...]]] = field(default_factory=list)
 
     @property
     def over(self) -> bool:

@@ -45,9 +45,18 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def followed_by(self, ids: Sequence[int]) -> Keys:
+    def keys_with(self, ids: Sequence[int]) -> Keys:
         """Keys of the prompt and of what was written behind it."""
         return np.concatenate([self.keys, _salted(np.array(ids, dtype=np.int64), self.salt)])
+
+    def followed_by(self, ids: Sequence[int]) -> Prompt:
+        """The prompt with what was written behind it."""
+        positions = self.positions
+        if positions is not None:
+            behind = np.arange(1, len(ids) + 1) + positions.max()
+            positions = np.concatenate([positions, np.broadcast_to(behind, (len(positions), len(ids)))], axis=1)
+        whole = np.concatenate([self.ids, np.array(ids, dtype=np.int64)])
+        return Prompt(whole, self.keys_with(ids), self.pictures, self.places, positions, self.salt)
 
 
 _PLACES = 2**62 - 1

@@ -72,9 +72,9 @@ class Buffer:
         if slots <= self.slots and columns <= self.columns:
             return
         if slots > self.slots:
-            slots = max(slots, self.slots * 2)
+            slots = max(slots, self.slots * 5 // 4)
         if columns > self.columns:
-            columns = max(columns + _GROWTH, self.columns * 3 // 2)
+            columns = max(columns + _GROWTH, self.columns * 5 // 4)
         old, new = self.held, self._empty(max(slots, self.slots), max(columns, self.columns))
         if old.numel():
             new[:, :, : self.slots, :, : self.columns] = old
@@ -135,6 +135,12 @@ class Slots(Cache):
     def nbytes(self) -> int:
         """Bytes of the buffers."""
         return self.rows.nbytes + self.trunks.nbytes
+
+    def need(self, rows: int, columns: int, *, trunk: int = 0) -> int:
+        """Bytes of so many rows with so many columns of their own, the trunks, and one more of `trunk` tokens."""
+        trunks = len(self._lengths) + bool(trunk)
+        tokens = rows * columns + trunks * max([trunk, *self._lengths])
+        return tokens * self.shape.token_bytes
 
     def reserve(self, rows: int, columns: int) -> None:
         """Make room for `rows` slots of `columns` tokens of their own."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 
 from stepsight.engines.transformers.batch import Batch, Row
-from stepsight.engines.transformers.forward import Filled, Runner
+from stepsight.engines.transformers.filling import Filled, Filler, Found
+from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, SampleJob, ScoreJob
 from stepsight.engines.transformers.prompts import Prompt, PromptEncoder
 from stepsight.errors import EngineError, InputError, StepsightError
@@ -28,18 +30,38 @@ class _Part:
     next: int
 
 
-class Worker:
-    """Runs jobs one batch step after another. Jobs that arrive meanwhile join at the next step."""
+@dataclass(eq=False)
+class _Filling:
+    """Prompts that are being filled for jobs of one kind; `found` has those that are ready, by place."""
 
-    def __init__(self, runner: Runner, encoder: PromptEncoder, batch: Batch, *, threads: int | None) -> None:
+    work: Iterator[Found]
+    jobs: list[Job]
+    prompts: list[Prompt]
+    rows: dict[int, Row]
+    found: dict[int, Filled] = field(default_factory=dict)
+
+
+class Worker:
+    """Runs jobs one batch step after another. Jobs that arrive meanwhile join at the next step.
+
+    Between two steps at most about `piece` tokens of prompts are filled, so that rows which decode do not starve.
+    """
+
+    def __init__(
+        self, runner: Runner, filler: Filler, encoder: PromptEncoder, batch: Batch, *, threads: int | None, piece: int
+    ) -> None:
         self._runner = runner
+        self._filler = filler
         self._encoder = encoder
         self._batch = batch
         self._threads = threads
+        self._piece = piece
         self._condition = threading.Condition()
         self._inbox: deque[Job] = deque()
+        self._scoring: deque[ScoreJob] = deque()
         self._waiting: deque[SampleJob] = deque()
         self._parts: deque[_Part] = deque()
+        self._filling: _Filling | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -92,45 +114,97 @@ class Worker:
 
     @property
     def _busy(self) -> bool:
-        return bool(self._batch.rows or self._waiting or self._parts)
+        batch = self._batch
+        return bool(
+            batch.rows or batch.parked or self._waiting or self._scoring or self._parts or self._filling is not None
+        )
 
     def _turn(self, arrived: list[Job]) -> None:
-        self._waiting.extend(job for job in arrived if isinstance(job, SampleJob))
-        self._score([job for job in arrived if isinstance(job, ScoreJob) and not job.over])
-        self._admit()
+        for job in arrived:
+            if isinstance(job, ScoreJob):
+                self._scoring.append(job)
+            else:
+                self._waiting.append(job)
+        self._fill()
+        self._seat()
         self._batch.step(self._finish)
 
-    def _score(self, jobs: list[ScoreJob]) -> None:
-        ready: list[tuple[ScoreJob, list[Prompt], list[list[tuple[int, ...]]]]] = []
-        for job in jobs:
+    def _fill(self) -> None:
+        """One piece of filling, or all of it while nobody decodes. Judges come first: a whole search waits for them."""
+        while True:
+            if self._filling is None:
+                self._filling = self._begin_scores() or self._begin_samples()
+            if self._filling is None:
+                return
+            found = next(self._filling.work, None)
+            if found is None:
+                done, self._filling = self._filling, None
+                self._answer_scores(done)
+            else:
+                self._filling.found |= dict(found)
+                self._take_samples(self._filling, [place for place, _ in found])
+            if self._batch.rows or self._parts:
+                return
+
+    def _begin(self, jobs: list[Job], prompts: list[Prompt], rows: dict[int, Row]) -> _Filling:
+        piece = self._piece if self._batch.rows else None
+        return _Filling(self._filler.filling(prompts, piece=piece), jobs, prompts, rows)
+
+    def _begin_scores(self) -> _Filling | None:
+        jobs: list[Job] = []
+        prompts: list[Prompt] = []
+        while self._scoring:
+            job = self._scoring.popleft()
+            if job.over:
+                continue
             try:
-                prompts = [self._encoder.encode(request.turns, request.prefix) for request in job.requests]
-                options = [[self._encoder.tokenise(text) for text in request.options] for request in job.requests]
-                for prompt, texts in zip(prompts, options, strict=True):
+                encoded = [self._encoder.encode(request.turns, request.prefix) for request in job.requests]
+                job.options = [[self._encoder.tokenise(text) for text in request.options] for request in job.requests]
+                for prompt, texts in zip(encoded, job.options, strict=True):
                     if not all(texts):
                         raise InputError("an option has no tokens")
                     self._check(prompt, room=max(len(ids) for ids in texts))
             except StepsightError as error:
                 job.reply.fail(error)
             else:
-                ready.append((job, prompts, options))
-        # All requests of all jobs run together, at most `max_rows` at a time.
-        flat = [pair for _, prompts, options in ready for pair in zip(prompts, options, strict=True)]
-        results: list[ScoreResult] = []
-        for start in range(0, len(flat), self._runner.max_rows):
-            chunk = flat[start : start + self._runner.max_rows]
-            filled = self._runner.fill([prompt for prompt, _ in chunk])
-            scores = self._runner.scores(filled, [texts for _, texts in chunk])
-            for one, (_, texts), row in zip(filled, chunk, scores, strict=True):
-                extra = sum(len(ids) - 1 for ids in texts)
-                results.append(ScoreResult(tuple(row), computed=one.computed + extra, cached=one.cached))
-        for job, prompts, _ in ready:
-            job.reply.answer(results[: len(prompts)])
-            del results[: len(prompts)]
+                jobs.append(job)
+                prompts += encoded
+        return self._begin(jobs, prompts, {}) if jobs else None
 
-    def _admit(self) -> None:
-        chosen: list[tuple[SampleJob, Prompt]] = []
-        room = self._batch.free - sum(len(part.job.request.seeds) - part.next for part in self._parts)
+    def _answer_scores(self, filling: _Filling) -> None:
+        """Answer all score jobs of a filling; the rest of options of several tokens runs in one batch."""
+        jobs = [job for job in filling.jobs if isinstance(job, ScoreJob)]
+        if not jobs:
+            return
+        filled = [filling.found[place] for place in range(len(filling.prompts))]
+        options = [texts for job in jobs for texts in job.options]
+        results: list[ScoreResult] = []
+        for one, texts, row in zip(filled, options, self._filler.scores(filled, options), strict=True):
+            extra = sum(len(ids) - 1 for ids in texts)
+            results.append(ScoreResult(tuple(row), computed=one.computed + extra, cached=one.cached))
+        for job in jobs:
+            job.reply.answer(results[: len(job.requests)])
+            del results[: len(job.requests)]
+
+    def _begin_samples(self) -> _Filling | None:
+        """Fill for parked rows that have room again, then for jobs that wait, as far as rows are free."""
+        batch = self._batch
+        jobs: list[Job] = []
+        prompts: list[Prompt] = []
+        rows: dict[int, Row] = {}
+        room = batch.max_rows - len(batch.rows) - sum(len(part.job.request.seeds) - part.next for part in self._parts)
+        while batch.parked and room > 0:
+            row = batch.parked[0]
+            whole = row.filled.prompt.followed_by(row.ids)
+            if not row.job.over and not batch.room(whole, len(rows) + 1) > len(rows):
+                return self._begin(jobs, prompts, rows) if rows else None
+            batch.parked.popleft()
+            if row.job.over:
+                continue
+            rows[len(prompts)] = row
+            prompts.append(whole)
+            jobs.append(row.job)
+            room -= 1
         while self._waiting and room > 0:
             job = self._waiting.popleft()
             if job.over:
@@ -141,22 +215,34 @@ class Worker:
             except StepsightError as error:
                 job.reply.fail(error)
                 continue
-            chosen.append((job, prompt))
+            jobs.append(job)
+            prompts.append(prompt)
             room -= len(job.request.seeds)
-        # In the queue before they are filled: if filling fails, the failure finds its jobs there.
-        self._waiting.extendleft(job for job, _ in reversed(chosen))
-        filled = self._runner.fill([prompt for _, prompt in chosen])
-        for (job, _), one in zip(chosen, filled, strict=True):
-            self._waiting.popleft()
-            self._parts.append(_Part(job, one, 0))
-        while self._parts and self._batch.free:
-            part = self._parts.popleft()
+        return self._begin(jobs, prompts, rows) if jobs else None
+
+    def _take_samples(self, filling: _Filling, places: list[int]) -> None:
+        for place in places:
+            job = filling.jobs[place] if place < len(filling.jobs) else None
+            if not isinstance(job, SampleJob):
+                return
+            if place in filling.rows:
+                self._batch.rejoin(filling.rows.pop(place), filling.found[place])
+            else:
+                self._parts.append(_Part(job, filling.found[place], 0))
+
+    def _seat(self) -> None:
+        while self._parts:
+            part = self._parts[0]
+            left = len(part.job.request.seeds) - part.next
+            count = 0 if part.job.over else self._batch.room(part.filled.prompt, left)
+            if not part.job.over and not count:
+                return
+            self._parts.popleft()
             if part.job.over:
                 continue
-            end = min(len(part.job.request.seeds), part.next + self._batch.free)
-            self._batch.join(part.job, part.filled, range(part.next, end))
-            if end < len(part.job.request.seeds):
-                self._parts.appendleft(_Part(part.job, part.filled, end))
+            self._batch.join(part.job, part.filled, range(part.next, part.next + count))
+            if count < left:
+                self._parts.appendleft(_Part(part.job, part.filled, part.next + count))
 
     def _finish(self, row: Row, completion: Completion) -> None:
         job = row.job
@@ -178,12 +264,16 @@ class Worker:
         shown = error if known else EngineError(f"the model failed: {error}", hint="see the log for the traceback")
         shown.__cause__ = None if known else error
         parts = [part.job for part in self._parts]
+        filling = [] if self._filling is None else self._filling.jobs
+        rows = [row.job for row in (*self._batch.rows, *self._batch.parked)]
         with self._condition:
             late = list(self._inbox) if self._closed else []
-        for job in [*arrived, *late, *self._waiting, *parts, *(row.job for row in self._batch.rows)]:
+        for job in [*arrived, *late, *self._scoring, *self._waiting, *filling, *parts, *rows]:
             if not job.over:
                 job.reply.fail(shown)
+        self._filling = None
+        self._scoring.clear()
         self._waiting.clear()
         self._parts.clear()
         self._batch.abandon()
-        self._runner.release()
+        self._filler.release()

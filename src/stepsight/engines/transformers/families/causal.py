@@ -89,6 +89,7 @@ class Family:
         windows: Whether layers with a sliding window are dealt with.
         alone_differs: Whether a picture is seen otherwise when it is the only one of its conversation.
         beside: Whether pictures are looked at beside the text, so that every step needs them.
+        pieces: Whether a prompt may be filled piece by piece.
         shares: Whether a token looks at all that stands before it, so that rows may stand on a common trunk.
     """
 
@@ -99,6 +100,7 @@ class Family:
     alone_differs: ClassVar[bool] = False
     beside: ClassVar[bool] = False
     shares: ClassVar[bool] = True
+    pieces: ClassVar[bool] = True
 
     def __init__(self, model: Any) -> None:
         self.model = model

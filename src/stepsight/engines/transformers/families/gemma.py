@@ -24,6 +24,7 @@ class Gemma3(Family):
     text = ("gemma3_text",)
     windows = True
     shares = False
+    pieces = False
 
     def settle(self, prompt: Prompt, length: int) -> int:
         """Back to the start of the picture in which the cut would fall."""
