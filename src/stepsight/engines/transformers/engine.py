@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from stepsight.engines.placement import Placement, check_bounds
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.engines.transformers.forward import Runner
@@ -68,14 +69,13 @@ class TransformersEngine:
             InputError: A bound is not positive.
         """
         self._label = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
-        if cache_gb < 0 or max_rows < 1 or (threads is not None and threads < 1):
-            raise InputError("cache_gb must be at least 0, max_rows and threads at least 1")
+        check_bounds(cache_gb, max_rows, threads)
         check_processor(self._label, processor)
         budget = int(cache_gb * _GIGABYTE)
         pictures = PictureShelf(model, processor, max_bytes=budget // 4)
         runner = Runner(model.eval(), pictures, PrefixStore(budget - budget // 4), max_rows=max_rows)
         tokenizer = processor.tokenizer
-        batch = Batch(runner, Detokenizer(tokenizer), _end_tokens(model, tokenizer))
+        batch = Batch(runner, Detokenizer(tokenizer), end_tokens(model, tokenizer))
         self._worker = Worker(runner, PromptEncoder(processor, pictures), batch, threads=threads)
         self._outbox: list[Job] = []
         self._closing = weakref.finalize(self, self._worker.close)
@@ -86,7 +86,10 @@ class TransformersEngine:
         model: str | Path,
         *,
         device: str = "auto",
+        device_map: str | None = None,
         dtype: str = "auto",
+        attention: str = "auto",
+        quantize: str = "none",
         revision: str | None = None,
         trust_remote_code: bool = False,
         name: str = "",
@@ -94,16 +97,18 @@ class TransformersEngine:
         max_rows: int = 64,
         threads: int | None = None,
     ) -> TransformersEngine:
-        """Load a model from a folder or the hub; see `__init__` and `loading.load_model` for the options.
+        """Load a model from a folder or the hub; see `__init__`, `Placement` and `loading.load_model` for the options.
 
         `name` is what traces call the model; without one, what `model` says.
 
         Raises:
             ModelError: The model cannot be used; the message says why in one line.
+            MissingExtraError: A package that an option needs is not installed.
+            InputError: An option makes no sense.
         """
-        loaded, processor = load_model(
-            model, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
-        )
+        check_bounds(cache_gb, max_rows, threads)
+        placement = Placement(device, device_map, dtype, attention, quantize)
+        loaded, processor = load_model(model, placement, revision=revision, trust_remote_code=trust_remote_code)
         return cls(loaded, processor, name=name or str(model), cache_gb=cache_gb, max_rows=max_rows, threads=threads)
 
     @property
@@ -189,7 +194,7 @@ def _check(request: SampleRequest) -> None:
         raise InputError("a stop string must not be empty")
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end a turn, as the model's generation settings say; else the tokenizer's end token."""
     settings = getattr(model, "generation_config", None)
     ends = getattr(settings, "eos_token_id", None)
