@@ -123,7 +123,8 @@ def test_parts_without_weights_are_refused() -> None:
 
 def test_a_missing_package_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, accelerate=False, bitsandbytes=True)
-    for options in ({"device_map": "auto"}, {"quantize": "4bit"}):
+    needy: list[dict[str, Any]] = [{"device_map": "auto"}, {"quantize": "4bit"}]
+    for options in needy:
         with pytest.raises(MissingExtraError, match=r"accelerate is not installed .*pip install 'stepsight\[large\]'"):
             TransformersEngine.load(saved, **options)
     pretend(monkeypatch, accelerate=True, bitsandbytes=False)
@@ -194,9 +195,10 @@ def test_every_attention_that_can_be_asked_for_is_one_that_families_allow(llava:
 
 
 def test_bounds_are_refused_before_anything_is_loaded(saved: Path, asked: dict[str, dict[str, Any]]) -> None:
-    for wrong in ({"cache_gb": -1.0}, {"max_rows": 0}, {"threads": 0}):
+    bounds: list[dict[str, Any]] = [{"cache_gb": -1.0}, {"max_rows": 0}, {"threads": 0}]
+    for wrong in bounds:
         with pytest.raises(InputError, match="cache_gb"):
-            TransformersEngine.load(saved, **wrong)  # type: ignore[arg-type]  # mixed on purpose
+            TransformersEngine.load(saved, **wrong)
     assert not asked
 
 

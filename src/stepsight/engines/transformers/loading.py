@@ -14,11 +14,11 @@ from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.placing import (
     check_placed,
+    check_placement,
     device_map_of,
     find_device,
     find_dtype,
     quantisation,
-    require_packages,
 )
 from stepsight.errors import ModelError
 
@@ -47,7 +47,7 @@ def load_model(
     from transformers import AutoModelForImageTextToText
 
     name = str(model)
-    require_packages(placement)
+    check_placement(placement)
     where = find_device(placement.device)
     dtype = placement.dtype if placement.dtype == "auto" else find_dtype(placement.dtype)
     config = load_config(model, revision=revision, trust_remote_code=trust_remote_code)

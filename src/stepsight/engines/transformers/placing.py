@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -14,11 +15,12 @@ EXTRA = "large"
 """The extra with the packages that large models ask for."""
 
 
-def require_packages(placement: Placement) -> None:
-    """Check that the packages are there that this placement needs.
+def check_placement(placement: Placement) -> None:
+    """Check what can be checked of a placement without the model.
 
     Raises:
-        MissingExtraError: One is not.
+        MissingExtraError: A package that it needs is not installed.
+        ModelError: Its map names several devices.
     """
     needed = []
     if placement.device_map is not None or placement.quantize != "none":
@@ -28,6 +30,8 @@ def require_packages(placement: Placement) -> None:
     for package in needed:
         if find_spec(package) is None:
             raise MissingExtraError(package, EXTRA)
+    if isinstance(placement.parts, Mapping):
+        check_one_device(placement.parts.values())
 
 
 def find_device(device: str) -> torch.device:
@@ -96,19 +100,16 @@ def device_map_of(placement: Placement, config: Any) -> Any:
     Quantised weights cannot be moved, so they are loaded where they belong.
 
     Raises:
-        ModelError: The map names several devices, or the device is not here.
+        ModelError: The device is not here.
     """
     parts = placement.parts
     if parts is None:
         quantised = placement.quantize != "none" or getattr(config, "quantization_config", None) is not None
         return {"": find_device(placement.device)} if quantised else None
-    if isinstance(parts, str):
-        return parts
-    check_one_device(parts.values())
-    return dict(parts)
+    return parts if isinstance(parts, str) else dict(parts)
 
 
-def check_one_device(devices: Any) -> None:
+def check_one_device(devices: Iterable[object]) -> None:
     """Refuse a model that is spread out.
 
     Key-values of all layers stand in one buffer on one device (`slots.py`), and what runs between the layers (masks,
