@@ -144,11 +144,11 @@ def test_an_engine_that_fails_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
     assert (problem.what, problem.next, problem.serious) == ("it broke", "mend it", True)
 
 
-def test_a_bfloat16_checkpoint_on_a_processor_without_its_instructions_is_told(
+def test_numbers_that_the_processor_has_no_instructions_for_are_told(
     pico: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def on(bf16: bool | None, dtype: str) -> list[str]:
-        cpu = Cpu(name="x", cores=1, bf16=bf16)
+    def on(bf16: bool | None, dtype: str, *flags: str) -> list[str]:
+        cpu = Cpu(name="x", cores=1, flags=("avx2", *flags), bf16=bf16)
         machine = Machine(packages={}, python="3", system="x", cpu=cpu, memory=Memory(total=2**40, free=2**40))
         monkeypatch.setattr(diagnosis, "look_at_machine", lambda: machine)
         found = diagnose(ModelChoice(str(pico), device="cpu", dtype=dtype), check=False)
@@ -158,6 +158,7 @@ def test_a_bfloat16_checkpoint_on_a_processor_without_its_instructions_is_told(
     assert "float32" in on(False, "bfloat16")[0]
     assert "--dtype float32" in on(False, "float16")[0]
     assert "--dtype bfloat16" in on(True, "float16")[0]
+    assert on(True, "float16", "avx512_fp16") == []
     assert on(True, "bfloat16") == on(None, "bfloat16") == on(False, "float32") == []
 
 

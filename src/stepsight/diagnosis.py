@@ -160,9 +160,20 @@ def _of_shape(shape: Shape, machine: Machine) -> list[Problem]:
                 next="with --dtype float32 it is faster and takes twice the memory",
             )
         )
-    if shape.device.value == "cpu" and shape.dtype.value == "float16":
+    x86 = "avx2" in machine.cpu.flags
+    if (
+        shape.device.value == "cpu"
+        and shape.dtype.value == "float16"
+        and x86
+        and "avx512_fp16" not in machine.cpu.flags
+    ):
         better = "bfloat16" if machine.cpu.bf16 else "float32"
-        problems.append(Problem(what="float16 is slow on a processor", next=f"try --dtype {better}"))
+        problems.append(
+            Problem(
+                what="this processor has no float16 instructions, so float16 weights are slow here",
+                next=f"try --dtype {better}",
+            )
+        )
     return problems
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.engines.transformers.tiny import FAMILIES, Tiny, runner_of
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers import examining
@@ -75,6 +76,25 @@ def test_smaller_numbers_make_smaller_weights(llava: Tiny, tmp_path: Path) -> No
         if isinstance(module, torch.nn.Linear) and module is not head
     )
     assert plain.weights - bytes_8 == 3 * linear
+
+
+def test_a_model_of_seven_billion_is_measured_without_its_weights(tmp_path: Path) -> None:
+    """The sizes of LLaVA-1.5-7B, which docs/models.md tells."""
+    vision = CLIPVisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        patch_size=14,
+        image_size=336,
+    )
+    text = LlamaConfig(vocab_size=32064, max_position_embeddings=4096)
+    LlavaConfig(vision_config=vision, text_config=text, dtype="float16").save_pretrained(tmp_path)
+    for name in ("processor_config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    shape = look(tmp_path)
+    assert (shape.parameters, shape.weights) == (7_063_427_072, 14_126_854_144)
+    assert (shape.token, shape.context) == (512 * 1024, 4096)
 
 
 def test_a_refused_family_is_a_finding_with_its_sizes(llava: Tiny, tmp_path: Path) -> None:
