@@ -108,7 +108,8 @@ def test_a_refused_family_is_not_loaded_but_measured(pico: Path) -> None:
     change(pico, text_config={**text, "sliding_window": 128})
     found = diagnose(ModelChoice(str(pico), device="cpu"))
     assert not found.usable
-    assert "full attention" in found.problems[0].what
+    assert found.problems[0].what.endswith("does not use full attention in every layer")
+    assert found.problems[0].next.startswith("supported: ")
     assert found.model.shape
     assert found.model.shape.parameters == 4_945_536
     assert found.model.check is None

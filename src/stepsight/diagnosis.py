@@ -150,9 +150,7 @@ def _of(error: StepsightError) -> Problem:
 def _of_shape(shape: Shape, machine: Machine) -> list[Problem]:
     problems = []
     if not shape.proven:
-        problems.append(
-            Problem(what=shape.reason, next="choose a model of a proven family: docs/models.md", serious=True)
-        )
+        problems.append(Problem(what=shape.reason, next=shape.instead, serious=True))
     if shape.device.value == "cpu" and shape.dtype.value == "bfloat16" and machine.cpu.bf16 is False:
         problems.append(
             Problem(

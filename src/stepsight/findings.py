@@ -69,13 +69,18 @@ class Torch(Record):
 
 
 class Shape(Record):
-    """What a model's configuration says; the weights are not read for it."""
+    """What a model's configuration says; the weights are not read for it.
+
+    `reason` says why a family that is not `proven` is refused, `instead` what to do. `weights` and `token` (key-values
+    of one token) are in bytes.
+    """
 
     family: str
     language: str
     vision: str
     proven: bool
     reason: str = ""
+    instead: str = ""
     device: Chosen
     dtype: Chosen
     attention: Chosen

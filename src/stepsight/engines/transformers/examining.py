@@ -48,11 +48,11 @@ def shape_of(source: str | Path, placement: Placement, *, revision: str | None, 
     """
     config = load_config(source, revision=revision, trust_remote_code=trust_remote_code)
     text, vision = getattr(config, "text_config", None), getattr(config, "vision_config", None)
-    reason = ""
+    reason = instead = ""
     try:
         family_of(config)
     except ModelError as error:
-        reason = str(error)
+        reason, instead = str(error.args[0]), error.hint
     where = _device(placement)
     dtype, chosen = _dtype(placement, config)
     counted = _count(config, trust_remote_code=trust_remote_code)
@@ -71,6 +71,7 @@ def shape_of(source: str | Path, placement: Placement, *, revision: str | None, 
         vision=str(getattr(vision, "model_type", "unknown")),
         proven=not reason,
         reason=reason,
+        instead=instead,
         device=where,
         dtype=chosen,
         attention=Chosen(
