@@ -14,7 +14,7 @@ from tests.scripts import ANSWER, scripted_model
 import stepsight
 from stepsight import Event, InputError, ModelError, PictureError, SearchSettings, Trace, aask, ask, derive_seed
 from stepsight.api import Answer, Notice, question_about
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel, ModelCard, ModelChoice
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import CapabilityError, StepsightError
 from stepsight.protocols import OnText, SampleRequest, SampleResult
@@ -187,6 +187,22 @@ def test_what_cannot_work_is_refused_before_the_model_is_asked(
     with pytest.raises(kind, match=says):
         ask(**given)  # type: ignore[arg-type]  # wrong on purpose
     assert engine.calls == []
+
+
+def test_a_choice_says_how_the_model_is_loaded(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices: list[ModelChoice] = []
+
+    def load(choice: ModelChoice) -> LoadedModel:
+        choices.append(choice)
+        return scripted_model()
+
+    monkeypatch.setattr("stepsight.api.load_model", load)
+    wanted = ModelChoice("owner/model", quantize="4bit", cache_gb=3.0)
+    assert ask(picture, "How many?", model=wanted).conclusion == "1"
+    ask(picture, "How many?", model="owner/model", device="cuda:1", dtype="float16", revision="v1")
+    assert choices == [wanted, ModelChoice("owner/model", "cuda:1", "float16", "v1")]
+    with pytest.raises(InputError, match="ModelChoice"):
+        ask(picture, "How many?", model=wanted, device="cpu")
 
 
 def test_a_judge_is_not_needed_where_nothing_is_chosen(picture: Path) -> None:

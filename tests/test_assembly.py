@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.scripts import scripted_model
@@ -20,7 +21,7 @@ from stepsight.assembly import (
     read_card,
     resolve_model,
 )
-from stepsight.errors import CapabilityError, ModelError
+from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.protocols import SearchSettings
 from stepsight.search import STRATEGIES
@@ -105,3 +106,46 @@ def test_the_last_two_models_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> 
     load_model(ModelChoice("b"))
     assert loads == ["a", "b", "a", "b"]
     assert loaded(ModelChoice("a", dtype="float32")) is None
+
+
+def test_every_option_of_a_choice_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stepsight.engines.transformers import TransformersEngine
+
+    (tmp_path / "config.json").write_text("{}")
+    given: dict[str, Any] = {
+        "device_map": "auto",
+        "dtype": "bfloat16",
+        "attention": "eager",
+        "quantize": "4bit",
+        "revision": "v1",
+        "trust_remote_code": True,
+        "cache_gb": 2.5,
+        "max_rows": 7,
+        "threads": 3,
+        "rows_gb": 1.5,
+        "shared_prefix": "on",
+    }
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(TransformersEngine, "load", lambda source, **options: seen.update(options, source=source))
+    monkeypatch.setattr("stepsight.assembly._shelf", OrderedDict())
+    load_model(ModelChoice(str(tmp_path), **given))
+    assert seen == {**given, "device": "auto", "name": tmp_path.name, "source": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attention": "flash"},
+        {"quantize": "2bit"},
+        {"device_map": "cuda"},
+        {"device_map": "auto", "device": "cpu"},
+        {"max_rows": 0},
+        {"cache_gb": -1.0},
+        {"threads": 0},
+        {"rows_gb": 0.0},
+        {"shared_prefix": "maybe"},
+    ],
+)
+def test_a_choice_that_makes_no_sense_cannot_be_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        ModelChoice(**wrong)

@@ -17,6 +17,7 @@ PUBLIC = [
     "Answer",
     "aask",
     "ask",
+    "ModelChoice",
     "Stage",
     "STAGES",
     "StageStream",

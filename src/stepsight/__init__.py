@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepsight.api import Answer, aask, ask
+    from stepsight.assembly import ModelChoice
     from stepsight.errors import (
         CapabilityError,
         EngineError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "api": "Answer aask ask",
+    "assembly": "ModelChoice",
     "errors": (
         "CapabilityError EngineError InputError MissingExtraError ModelError PictureError RecipeError "
         "RecordError StepsightError"
@@ -65,6 +67,7 @@ __all__ = [
     "InputError",
     "Judge",
     "MissingExtraError",
+    "ModelChoice",
     "ModelError",
     "Parsed",
     "PictureError",

@@ -101,7 +101,7 @@ def ask(
     image: Picture,
     question: str,
     *,
-    model: str | Path | LoadedModel = "pico",
+    model: str | Path | ModelChoice | LoadedModel = "pico",
     search: str = "stage-beam",
     width: int = 4,
     judge: str = "self",
@@ -125,8 +125,8 @@ def ask(
     Args:
         image: a path, or a Pillow picture.
         question: what to ask.
-        model: `pico` (shipped), a folder, a hub id, or a model that `stepsight.assembly.load_model` gave. Models
-            asked for by name stay in memory, the last two of them.
+        model: `pico` (shipped), a folder, a hub id, a `ModelChoice` that says how to load it as well, or a model that
+            `stepsight.assembly.load_model` gave. Models asked for by name stay in memory, the last two of them.
         search: `stage-beam`, `best-of-n` or `greedy`.
         width: candidates drawn at a time.
         judge: who chooses between candidates: `self`, `likelihood` or `vote`.
@@ -146,9 +146,7 @@ def ask(
     Raises:
         StepsightError: see `stepsight.errors`. Names, numbers and the picture are checked before a model is loaded.
     """
-    choice = (
-        model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust_remote_code)
-    )
+    choice = _choice(model, device, dtype, revision, trust_remote_code)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     return _result(_submit(_answer(image, question, tuple(choices), choice, search, judge, settings, notice)))
 
@@ -157,7 +155,7 @@ async def aask(
     image: Picture,
     question: str,
     *,
-    model: str | Path | LoadedModel = "pico",
+    model: str | Path | ModelChoice | LoadedModel = "pico",
     search: str = "stage-beam",
     width: int = 4,
     judge: str = "self",
@@ -175,9 +173,7 @@ async def aask(
     notice: Callable[[Notice], None] | None = None,
 ) -> Answer:
     """`ask` for async code: same arguments, same answer; cancelling the task cancels the search."""
-    choice = (
-        model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust_remote_code)
-    )
+    choice = _choice(model, device, dtype, revision, trust_remote_code)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     work = _answer(image, question, tuple(choices), choice, search, judge, settings, notice)
     return await asyncio.wrap_future(_submit(work))
@@ -211,6 +207,16 @@ def question_about(image: Picture, text: str, choices: Sequence[str] = ()) -> tu
             (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(path)
         check_picture(path)
     return Question(id=question_id, text=text, images=(path.absolute(),), choices=tuple(choices), source="ask"), picture
+
+
+def _choice(
+    model: str | Path | ModelChoice | LoadedModel, device: str, dtype: str, revision: str | None, trust: bool
+) -> ModelChoice | LoadedModel:
+    if not isinstance(model, ModelChoice):
+        return model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust)
+    if (device, dtype, revision, trust) != ("auto", "auto", None, False):
+        raise InputError("a ModelChoice says itself how to load the model", hint="set the option in the ModelChoice")
+    return model
 
 
 async def _answer(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from stepsight.engines.placement import Placement, check_bounds, check_sharing
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
@@ -53,13 +54,40 @@ class ModelCard(Record):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model to load, and how. `name` is `pico`, a folder, or a hub id such as `owner/model`."""
+    """Which model to load, and how. `name` is `pico`, a folder, or a hub id such as `owner/model`.
+
+    device, device_map, dtype, attention, quantize: see `Placement`. revision, trust_remote_code: of a hub model.
+    cache_gb: bound of the caches in GiB. max_rows: most rows in a batch. threads: of torch inside an operation; None
+    leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
+    what is free. shared_prefix: whether rows attend to one copy of what they have in common.
+
+    Raises:
+        InputError: an option makes no sense.
+    """
 
     name: str = PICO
     device: str = "auto"
     dtype: str = "auto"
     revision: str | None = None
     trust_remote_code: bool = False
+    device_map: str | None = None
+    attention: str = "auto"
+    quantize: str = "none"
+    cache_gb: float = 1.0
+    max_rows: int = 64
+    threads: int | None = None
+    rows_gb: float | None = None
+    shared_prefix: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb)
+        check_sharing(self.shared_prefix)
+        _ = self.placement
+
+    @property
+    def placement(self) -> Placement:
+        """Where it goes and in what form."""
+        return Placement(self.device, self.device_map, self.dtype, self.attention, self.quantize)
 
 
 @dataclass(frozen=True)
@@ -192,9 +220,17 @@ def _load(choice: ModelChoice) -> LoadedModel:
     engine = TransformersEngine.load(
         source,
         device=choice.device,
+        device_map=choice.device_map,
         dtype=choice.dtype,
+        attention=choice.attention,
+        quantize=choice.quantize,
         revision=choice.revision,
         trust_remote_code=choice.trust_remote_code,
         name=card.name,
+        cache_gb=choice.cache_gb,
+        max_rows=choice.max_rows,
+        threads=choice.threads,
+        rows_gb=choice.rows_gb,
+        shared_prefix=choice.shared_prefix,
     )
     return LoadedModel(engine, card, time.perf_counter() - started)

@@ -16,7 +16,9 @@ SOURCE = Path(stepsight.__file__).parent.parent
 HEAVY = {"torch", "transformers", "PIL", "numpy", "yaml"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["draw", "-h"], ["train", "-h"], ["eval", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ask", "--help"], ["draw", "-h"], ["train", "-h"], ["eval", "-h"], ["doctor", "-h"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import atexit, runpy, sys
@@ -45,7 +47,7 @@ def test_the_program_runs_as_a_module() -> None:
         env=os.environ | {"PYTHONPATH": str(SOURCE)},
     )
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("ask", "draw", "train", "eval"))
+    assert all(verb in done.stdout for verb in ("ask", "draw", "train", "eval", "doctor"))
     assert done.stderr == ""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepsight.cli.ask import ask_command
+from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
 from stepsight.cli.train import train_command
@@ -30,6 +31,7 @@ app.command("ask")(ask_command)
 app.command("draw")(draw_command)
 app.command("train")(train_command)
 app.command("eval")(eval_command)
+app.command("doctor")(doctor_command)
 
 
 def _show_version(value: bool) -> None:

@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepsight.cli.options import (
+    AttentionOption,
+    CacheOption,
+    DeviceMapOption,
     DeviceOption,
     DtypeOption,
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
+    MaxRowsOption,
     MaxTokensOption,
     ModelOption,
+    QuantizeOption,
     RevisionOption,
+    RowsGbOption,
     SearchOption,
     SeedOption,
+    SharingOption,
     TemperatureOption,
+    ThreadsOption,
     TopPOption,
     TrustOption,
     WidthOption,
@@ -55,7 +63,7 @@ def ask_command(
     search: SearchOption = "stage-beam",
     width: WidthOption = 4,
     judge: JudgeOption = "self",
-    choice: Annotated[
+    choices: Annotated[
         list[str] | None, typer.Option("--choice", "-c", help="One option of a multiple choice; repeat it for each.")
     ] = None,
     seed: SeedOption = 0,
@@ -71,17 +79,41 @@ def ask_command(
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
+    device_map: DeviceMapOption = None,
+    attention: AttentionOption = "auto",
+    quantize: QuantizeOption = "none",
+    cache_gb: CacheOption = 1.0,
+    max_rows: MaxRowsOption = 64,
+    threads: ThreadsOption = None,
+    rows_gb: RowsGbOption = None,
+    shared_prefix: SharingOption = "auto",
 ) -> None:
     """Ask a question about a picture and watch the answer being found."""
     from rich.console import Console
 
     from stepsight.api import ask
+    from stepsight.assembly import ModelChoice
     from stepsight.files import whole_file
     from stepsight.reports.live import LiveSearch
 
     picture, text = what_is_asked(image, question)
     if trace is not None:
         check_writable(trace)
+    choice = ModelChoice(
+        model,
+        device,
+        dtype,
+        revision,
+        trust_remote_code,
+        device_map=device_map,
+        attention=attention,
+        quantize=quantize,
+        cache_gb=cache_gb,
+        max_rows=max_rows,
+        threads=threads,
+        rows_gb=rows_gb,
+        shared_prefix=shared_prefix,
+    )
     console = Console(quiet=as_json, highlight=False)
     errors = Console(stderr=True, highlight=False)
     live = LiveSearch(console, single=width == 1 or search == "greedy")
@@ -91,20 +123,16 @@ def ask_command(
         answer = ask(
             picture,
             text,
-            model=brought_model(context) or model,
+            model=brought_model(context) or choice,
             search=search,
             width=width,
             judge=judge,
-            choices=choice or (),
+            choices=choices or (),
             seed=seed,
             temperature=temperature,
             top_p=top_p,
             max_tokens=max_tokens,
             greedy_first=greedy_first,
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
             watch=live.watch,
             notice=teller.tell,
         )

@@ -9,17 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepsight.cli.options import (
+    AttentionOption,
+    CacheOption,
+    DeviceMapOption,
     DeviceOption,
     DtypeOption,
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
+    MaxRowsOption,
     MaxTokensOption,
     ModelOption,
+    QuantizeOption,
     RevisionOption,
+    RowsGbOption,
     SearchOption,
     SeedOption,
+    SharingOption,
     TemperatureOption,
+    ThreadsOption,
     TopPOption,
     TrustOption,
     WidthOption,
@@ -67,6 +75,14 @@ def eval_command(
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
+    device_map: DeviceMapOption = None,
+    attention: AttentionOption = "auto",
+    quantize: QuantizeOption = "none",
+    cache_gb: CacheOption = 1.0,
+    max_rows: MaxRowsOption = 64,
+    threads: ThreadsOption = None,
+    rows_gb: RowsGbOption = None,
+    shared_prefix: SharingOption = "auto",
 ) -> None:
     """Answer many questions, score the answers, and say how sure the scores are."""
     import asyncio
@@ -86,6 +102,21 @@ def eval_command(
     # 1. Everything that can be wrong without a model.
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first)
     check_names(search, judge, settings)
+    choice = ModelChoice(
+        model,
+        device,
+        dtype,
+        revision,
+        trust_remote_code,
+        device_map=device_map,
+        attention=attention,
+        quantize=quantize,
+        cache_gb=cache_gb,
+        max_rows=max_rows,
+        threads=threads,
+        rows_gb=rows_gb,
+        shared_prefix=shared_prefix,
+    )
     asked = _questions(questions, limit)
     other = None if compare is None else read_run(compare, asked)
     if out is not None:
@@ -97,7 +128,7 @@ def eval_command(
     if ready is None:
         resolve_model(model)
         with errors.status(f"loading {model}"):
-            ready = load_model(ModelChoice(model, device, dtype, revision, trust_remote_code))
+            ready = load_model(choice)
     chooser = build_judge(judge, ready, search=search, width=width)
 
     # 3. The run.

@@ -25,6 +25,44 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run code that a hub model brings along.", rich_help_panel=_MODEL),
 ]
+DeviceMapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device-map",
+        help='auto, balanced, or JSON such as {"": "cuda:0"}; instead of --device.',
+        rich_help_panel=_MODEL,
+    ),
+]
+AttentionOption = Annotated[str, typer.Option(help="auto, sdpa or eager.", rich_help_panel=_MODEL)]
+QuantizeOption = Annotated[
+    str, typer.Option(help="none, 8bit or 4bit weights, by bitsandbytes.", rich_help_panel=_MODEL)
+]
+CacheOption = Annotated[
+    float, typer.Option("--cache-gb", help="GiB for key-values and pictures kept.", min=0.0, rich_help_panel=_MODEL)
+]
+RowsGbOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rows-gb",
+        help="GiB for key-values of rows in work; those beyond wait. Half of what is free, unless given.",
+        min=0.0,
+        rich_help_panel=_MODEL,
+    ),
+]
+SharingOption = Annotated[
+    str,
+    typer.Option(
+        "--shared-prefix",
+        help="Whether rows attend to one copy of what they have in common: auto, on or off.",
+        rich_help_panel=_MODEL,
+    ),
+]
+MaxRowsOption = Annotated[
+    int, typer.Option("--max-rows", help="The most rows in one batch.", min=1, rich_help_panel=_MODEL)
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help="Threads of torch inside one operation.", min=1, rich_help_panel=_MODEL)
+]
 SearchOption = Annotated[
     str, typer.Option("--search", "-s", help="stage-beam, best-of-n or greedy.", rich_help_panel=_SEARCH)
 ]

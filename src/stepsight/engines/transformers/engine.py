@@ -13,8 +13,11 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
+import torch
+
+from stepsight.engines.placement import Placement, check_bounds, check_sharing
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.engines.transformers.families import family_of
@@ -27,11 +30,12 @@ from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
 from stepsight.engines.transformers.worker import Worker
 from stepsight.errors import InputError
+from stepsight.machine import look_at_memory
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
 
 _GIGABYTE = 2**30
 
-Sharing = Literal["auto", "on", "off"]
+_UNKNOWN = 2**60
 
 _WORTH_SHARING = 50_000_000
 """Parameters of a model from which sharing saves more than its extra operations cost (benchmarks/sharing.py)."""
@@ -61,7 +65,7 @@ class TransformersEngine:
         max_rows: int = 64,
         prefill_tokens: int = 512,
         threads: int | None = None,
-        shared_prefix: Sharing = "auto",
+        shared_prefix: str = "auto",
     ) -> None:
         """Take a loaded model and its processor; `load` makes both from a folder.
 
@@ -70,7 +74,8 @@ class TransformersEngine:
             processor: Its processor, with a chat template.
             name: What to call the model in traces.
             cache_gb: Bound of the caches in GiB: three quarters for key-values, one quarter for pictures.
-            rows_gb: Bound of the key-values of rows in work, in GiB; rows beyond it wait. None sets no bound.
+            rows_gb: Bound of the key-values of rows in work, in GiB; rows beyond it wait. None takes half of the memory
+                that is free now.
             max_rows: Most rows in a batch.
             prefill_tokens: About how many tokens of prompts are filled between two steps of rows that decode.
             threads: Threads of torch inside an operation; None leaves torch's setting.
@@ -82,18 +87,18 @@ class TransformersEngine:
             InputError: A bound is not positive.
         """
         self._label = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
-        if cache_gb < 0 or max_rows < 1 or (threads is not None and threads < 1):
-            raise InputError("cache_gb must be at least 0, max_rows and threads at least 1")
+        check_bounds(cache_gb, max_rows, threads, rows_gb)
+        check_sharing(shared_prefix)
         check_processor(self._label, processor)
         budget = int(cache_gb * _GIGABYTE)
         family = family_of(model.config)(model.eval())
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
         runner = Runner(family, pictures, share=share)
-        room = None if rows_gb is None else int(rows_gb * _GIGABYTE)
+        room = _free_memory(model.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
         filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
         tokenizer = processor.tokenizer
-        ends = _end_tokens(model, tokenizer)
+        ends = end_tokens(model, tokenizer)
         batch = Batch(runner, filler, Detokenizer(tokenizer), ends, max_rows=max_rows, max_bytes=room)
         encoder = PromptEncoder(processor, pictures, family)
         self._worker = Worker(runner, filler, encoder, batch, threads=threads, piece=prefill_tokens)
@@ -106,25 +111,42 @@ class TransformersEngine:
         model: str | Path,
         *,
         device: str = "auto",
+        device_map: str | None = None,
         dtype: str = "auto",
+        attention: str = "auto",
+        quantize: str = "none",
         revision: str | None = None,
         trust_remote_code: bool = False,
         name: str = "",
         cache_gb: float = 1.0,
+        rows_gb: float | None = None,
         max_rows: int = 64,
         threads: int | None = None,
+        shared_prefix: str = "auto",
     ) -> TransformersEngine:
-        """Load a model from a folder or the hub; see `__init__` and `loading.load_model` for the options.
+        """Load a model from a folder or the hub; see `__init__`, `Placement` and `loading.load_model` for the options.
 
         `name` is what traces call the model; without one, what `model` says.
 
         Raises:
             ModelError: The model cannot be used; the message says why in one line.
+            MissingExtraError: A package that an option needs is not installed.
+            InputError: An option makes no sense.
         """
-        loaded, processor = load_model(
-            model, device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
+        check_bounds(cache_gb, max_rows, threads, rows_gb)
+        check_sharing(shared_prefix)
+        placement = Placement(device, device_map, dtype, attention, quantize)
+        loaded, processor = load_model(model, placement, revision=revision, trust_remote_code=trust_remote_code)
+        return cls(
+            loaded,
+            processor,
+            name=name or str(model),
+            cache_gb=cache_gb,
+            rows_gb=rows_gb,
+            max_rows=max_rows,
+            threads=threads,
+            shared_prefix=shared_prefix,
         )
-        return cls(loaded, processor, name=name or str(model), cache_gb=cache_gb, max_rows=max_rows, threads=threads)
 
     @property
     def name(self) -> str:
@@ -200,6 +222,15 @@ class TransformersEngine:
                     job.reply.fail(error)
 
 
+def _free_memory(device: torch.device) -> int:
+    """Bytes; so many that they bound nothing where nobody knows."""
+    if device.type == "cpu":
+        free = look_at_memory().free
+    else:
+        free, _ = torch.accelerator.get_memory_info(device)
+    return _UNKNOWN if free is None else free
+
+
 def _pays(model: Any) -> bool:
     return bool(sum(parameter.numel() for parameter in model.parameters()) >= _WORTH_SHARING)
 
@@ -213,7 +244,7 @@ def _check(request: SampleRequest) -> None:
         raise InputError("a stop string must not be empty")
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end a turn, as the model's generation settings say; else the tokenizer's end token."""
     settings = getattr(model, "generation_config", None)
     ends = getattr(settings, "eos_token_id", None)

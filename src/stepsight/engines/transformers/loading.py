@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import SafetensorError
 
+from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.families import family_of
+from stepsight.engines.transformers.placing import (
+    check_placed,
+    check_placement,
+    device_map_of,
+    find_device,
+    find_dtype,
+    quantisation,
+)
 from stepsight.errors import ModelError
 
 _CONFIG = "config.json"
@@ -22,30 +30,69 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def load_model(
-    model: str | Path, *, device: str, dtype: str, revision: str | None, trust_remote_code: bool
+    model: str | Path, placement: Placement, *, revision: str | None, trust_remote_code: bool
 ) -> tuple[Any, Any]:
     """Load a model, ready to run, and its processor.
 
     Args:
         model: A folder, or a hub id such as `org/name`.
-        device: A torch device, or "auto" for the first accelerator, else the CPU.
-        dtype: The name of a torch dtype, or "auto" for the one that the checkpoint was saved in.
+        placement: Where it goes and in what form.
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Whether code in the checkpoint may run.
 
     Raises:
         ModelError: Nothing usable is there; the message says what is missing.
+        MissingExtraError: A package that the placement needs is not installed.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
+
+    name = str(model)
+    check_placement(placement)
+    where = find_device(placement.device)
+    dtype = placement.dtype if placement.dtype == "auto" else find_dtype(placement.dtype)
+    config = load_config(model, revision=revision, trust_remote_code=trust_remote_code)
+    family_of(config)
+    device_map = device_map_of(placement, config)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    if device_map is not None:
+        options["device_map"] = device_map
+    if (quantised := quantisation(placement, config)) is not None:
+        options["quantization_config"] = quantised
+    processor = load_processor(model, revision=revision, trust_remote_code=trust_remote_code)
+    try:
+        with _without_bars():
+            loaded, info = cast(Any, AutoModelForImageTextToText).from_pretrained(
+                name,
+                dtype=dtype,
+                attn_implementation="sdpa" if placement.attention == "auto" else placement.attention,
+                output_loading_info=True,
+                **options,
+            )
+            if device_map is None:
+                loaded = loaded.to(where)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ModelError(f"the weights of {name} do not load: {_first_line(error)}") from error
+    if missing := sorted(info["missing_keys"]):
+        # The library fills gaps with random numbers and goes on.
+        raise ModelError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
+    check_placed(loaded)
+    return loaded.eval(), processor
+
+
+def load_config(model: str | Path, *, revision: str | None, trust_remote_code: bool) -> Any:
+    """The configuration of an image-text model; its family is not looked at.
+
+    Raises:
+        ModelError: There is none, or it is that of another kind of model.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     name = str(model)
     folder = _folder(model)
     if folder is not None:
         _check_folder(folder)
-    where = _device(device)
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise _explained(name, folder, error) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping and not trust_remote_code:
@@ -53,27 +100,26 @@ def load_model(
             f"{name} is not an image-text model: its type is '{config.model_type}'",
             hint="use a checkpoint that takes pictures, such as HuggingFaceTB/SmolVLM-256M-Instruct",
         )
-    family_of(config)
+    return config
+
+
+def load_processor(model: str | Path, *, revision: str | None, trust_remote_code: bool) -> Any:
+    """The processor of a model, checked for pictures and chats.
+
+    Raises:
+        ModelError: It does not load, or lacks a part.
+    """
+    from transformers import AutoProcessor
+
+    name = str(model)
     try:
-        processor = cast(Any, AutoProcessor).from_pretrained(name, **options)
+        processor = cast(Any, AutoProcessor).from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the processor of {name} does not load: {_first_line(error)}") from error
     check_processor(name, processor)
-    try:
-        with _without_bars():
-            loaded, info = cast(Any, AutoModelForImageTextToText).from_pretrained(
-                name,
-                dtype=dtype if dtype == "auto" else _dtype(dtype),
-                attn_implementation="sdpa",
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"the weights of {name} do not load: {_first_line(error)}") from error
-    if missing := sorted(info["missing_keys"]):
-        # The library fills gaps with random numbers and goes on.
-        raise ModelError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
-    return loaded.to(where).eval(), processor
+    return processor
 
 
 @contextmanager
@@ -144,20 +190,3 @@ def _explained(name: str, folder: Path | None, error: Exception) -> ModelError:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return accelerator or torch.device("cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device '{device}' cannot be used: {_first_line(error)}") from error
-
-
-def _dtype(dtype: str) -> torch.dtype:
-    found = getattr(torch, dtype, None)
-    if not (isinstance(found, torch.dtype) and found.is_floating_point):
-        raise ModelError(f"no dtype '{dtype}'", hint="such as 'float32' or 'bfloat16'")
-    return found

@@ -110,7 +110,12 @@ class Family:
     @property
     def shape(self) -> KVShape:
         """Sizes of the key-values that grow with the text."""
-        return KVShape.of(self.model.config.text_config, dtype=self.model.dtype, device=self.model.device)
+        return self.shape_of(self.model.config.text_config, dtype=self.model.dtype, device=self.model.device)
+
+    @classmethod
+    def shape_of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
+        """Sizes of the key-values that grow with the text, from the configuration of the language model."""
+        return KVShape.of(text_config, dtype=dtype, device=device)
 
     @property
     def placeholder(self) -> int:

@@ -43,12 +43,12 @@ class Mllama(Family):
         self._patches = int(model.model.vision_model.num_patches)
         self._laid: tuple[tuple[tuple[Picture, ...], ...], list[Any], int] = ((), [], 0)
 
-    @property
-    def shape(self) -> KVShape:
+    @classmethod
+    def shape_of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
         """Without the cross-attention layers, whose key-values do not grow."""
-        text = self.model.config.text_config
-        layers = [layer for layer in range(int(text.num_hidden_layers)) if layer not in self._cross]
-        return KVShape.of(text, dtype=self.model.dtype, device=self.model.device, layers=layers)
+        cross = set(text_config.cross_attention_layers)
+        layers = [layer for layer in range(int(text_config.num_hidden_layers)) if layer not in cross]
+        return KVShape.of(text_config, dtype=dtype, device=device, layers=layers)
 
     def see(self, inputs: dict[str, torch.Tensor]) -> Seen:
         """Key-values of a picture in every cross-attention layer; its empty tiles included, and masked later."""

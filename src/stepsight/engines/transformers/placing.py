@@ -1,0 +1,139 @@
+"""Devices, number formats and quantised weights: what a `Placement` means on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from typing import Any, cast
+
+import torch
+
+from stepsight.engines.placement import Placement
+from stepsight.errors import MissingExtraError, ModelError
+
+EXTRA = "large"
+"""The extra with the packages that large models ask for."""
+
+
+def check_placement(placement: Placement) -> None:
+    """Check what can be checked of a placement without the model.
+
+    Raises:
+        MissingExtraError: A package that it needs is not installed.
+        ModelError: Its map names several devices.
+    """
+    needed = []
+    if placement.device_map is not None or placement.quantize != "none":
+        needed.append("accelerate")
+    if placement.quantize != "none":
+        needed.append("bitsandbytes")
+    for package in needed:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, EXTRA)
+    if isinstance(placement.parts, Mapping):
+        check_one_device(placement.parts.values())
+
+
+def find_device(device: str) -> torch.device:
+    """The device meant: "auto" is the first accelerator, else the CPU.
+
+    Raises:
+        ModelError: There is no such device here.
+    """
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device '{device}' cannot be used: {str(error).strip().splitlines()[0]}") from error
+
+
+def find_dtype(dtype: str) -> torch.dtype:
+    """The number format of that name.
+
+    Raises:
+        ModelError: There is none.
+    """
+    found = getattr(torch, dtype, None)
+    if not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ModelError(f"no dtype '{dtype}'", hint="such as 'float32' or 'bfloat16'")
+    return found
+
+
+def saved_dtype(config: Any) -> torch.dtype | None:
+    """The number format that a checkpoint says it was saved in; None where it says nothing."""
+    for part in (config, getattr(config, "text_config", None)):
+        named = getattr(part, "dtype", None)
+        if isinstance(named, str):
+            named = getattr(torch, named, None)
+        if isinstance(named, torch.dtype):
+            return named
+    return None
+
+
+def quantisation(placement: Placement, config: Any) -> Any:
+    """What the library needs to know to load quantised weights; None for weights as they are.
+
+    Between the quantised layers the model computes in the dtype asked for, else in the checkpoint's.
+
+    Raises:
+        ModelError: The checkpoint is quantised already.
+    """
+    if placement.quantize == "none":
+        return None
+    if getattr(config, "quantization_config", None) is not None:
+        raise ModelError("the checkpoint is quantised already", hint="leave the option quantize out")
+    from transformers import BitsAndBytesConfig
+
+    make = cast(Any, BitsAndBytesConfig)
+    if placement.quantize == "8bit":
+        return make(load_in_8bit=True)
+    computing = saved_dtype(config) if placement.dtype == "auto" else find_dtype(placement.dtype)
+    # NF4 is the format made for weights that are spread like a normal distribution.
+    return make(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=computing or torch.bfloat16)
+
+
+def device_map_of(placement: Placement, config: Any) -> Any:
+    """The map to load with; None where the model is loaded whole and then moved.
+
+    Quantised weights cannot be moved, so they are loaded where they belong.
+
+    Raises:
+        ModelError: The device is not here.
+    """
+    parts = placement.parts
+    if parts is None:
+        quantised = placement.quantize != "none" or getattr(config, "quantization_config", None) is not None
+        return {"": find_device(placement.device)} if quantised else None
+    return parts if isinstance(parts, str) else dict(parts)
+
+
+def check_one_device(devices: Iterable[object]) -> None:
+    """Refuse a model that is spread out.
+
+    Key-values of all layers stand in one buffer on one device (`slots.py`), and what runs between the layers (masks,
+    embeddings, the head) is put on the same one. Layers elsewhere would need a buffer for each device.
+
+    Raises:
+        ModelError: There is more than one device, or parts that are on none.
+    """
+    names = sorted({str(device) for device in devices})
+    if len(names) > 1 or names in (["meta"], ["disk"]):
+        raise ModelError(
+            f"the device map spreads the model over {', '.join(names)}, and this engine keeps the key-values of all "
+            "layers on one device",
+            hint="choose one with --device, make the weights smaller with --quantize, or use a server of the model",
+        )
+
+
+def check_placed(model: Any) -> None:
+    """Refuse a loaded model whose parts are not all on one device.
+
+    Raises:
+        ModelError: They are not.
+    """
+    placed = getattr(model, "hf_device_map", None) or {}
+    # The map says "0" or "cuda" where a tensor says "cuda:0", so the two are looked at apart.
+    check_one_device(placed.values())
+    check_one_device(tensor.device for tensor in (*model.parameters(), *model.buffers()))
