@@ -1,0 +1,97 @@
+"""Steps of decoding against what this machine could do at most: memory bandwidth and matrix peak, in one run.
+
+The limit of a step is the larger of the bytes of the weights over the bandwidth of reading memory, and the
+multiply-adds of all linear layers over the peak of matrix products with as many rows. What a step really takes has
+attention, sampling and the library's own overhead on top.
+
+    python benchmarks/decoding.py --rows 16 --tiles 15
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from large import large_model, picture
+
+from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers.forward import Runner
+from stepsight.protocols import SampleRequest, Turn
+
+
+def seconds(act: Callable[[], object], times: int = 7) -> float:
+    """The fastest of several runs."""
+    act()
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=40)
+    parser.add_argument("--tiles", type=int, default=15)
+    parser.add_argument("--shared-prefix", default="auto")
+    arguments = parser.parse_args()
+    model, processor = large_model(arguments.tiles)
+    language = model.model.text_model
+    linear = [module.weight for module in language.modules() if isinstance(module, torch.nn.Linear)]
+    linear.append(model.lm_head.weight)
+    weights = sum(weight.nbytes for weight in linear)
+    multiply_adds = arguments.rows * sum(weight.numel() for weight in linear)
+
+    memory = torch.ones(256 * 2**20 // 4)
+    bandwidth = memory.nbytes / seconds(memory.sum)
+    rows, square = torch.randn(arguments.rows, 2048), torch.randn(2048, 2048)
+    with torch.inference_mode():
+        peak = rows.shape[0] * square.numel() / seconds(lambda: rows @ square.T)
+
+    steps: list[float] = []
+    step = Runner.step
+
+    def timed(*given: object) -> torch.Tensor:
+        started = time.perf_counter()
+        made = step(*given)  # type: ignore[arg-type]
+        steps.append(time.perf_counter() - started)
+        return made
+
+    Runner.step = timed  # type: ignore[assignment, method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        picture(arguments.tiles).save(path)
+        with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix) as engine:
+            turns = (Turn("user", "What is there?", (path,)),)
+            request = SampleRequest(turns, seeds=tuple(range(arguments.rows)), max_tokens=arguments.tokens)
+            result = asyncio.run(engine.sample(request))
+            started = time.perf_counter()
+            asyncio.run(engine.sample(request))
+            whole = (time.perf_counter() - started) / arguments.tokens
+    limit = max(weights / bandwidth, multiply_adds / peak)
+    model_only = statistics.median(steps[3:])
+    report = {
+        "rows": arguments.rows,
+        "prompt_tokens": result.computed + result.cached,
+        "bandwidth_gb_per_s": round(bandwidth / 1e9, 1),
+        "peak_gflops": round(2 * peak / 1e9, 1),
+        "limit_ms": round(limit * 1e3, 1),
+        "limited_by": "bandwidth" if weights / bandwidth > multiply_adds / peak else "matrix products",
+        "model_step_ms": round(model_only * 1e3, 1),
+        "whole_step_ms": round(whole * 1e3, 1),
+        "share_of_limit": round(limit / whole, 3),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

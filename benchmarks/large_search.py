@@ -1,0 +1,100 @@
+"""A stage beam over a random model of 256 million parameters and a large picture, against the naive way; one run.
+
+Each stage is `--tokens` long, for the model never writes a tag. Both ways draw the same number of candidates of the
+same length per stage and compare neighbours; here in both orders, there in one (benchmarks/naive.py).
+
+    python benchmarks/large_search.py --width 10 --tokens 60 --tiles 15
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from large import large_model, picture
+from naive import Naive
+
+from stepsight.engines.transformers import TransformersEngine
+from stepsight.protocols import SampleRequest, ScoreRequest, Turn
+from stepsight.records import Piece
+
+TEXT = "How many of the things in the picture are left when all the small ones are gone?"
+
+
+async def search(engine: TransformersEngine, path: Path, *, width: int, tokens: int, stages: int) -> tuple[int, int]:
+    """Tokens of prompts computed and reused in a search of four stages."""
+    turns = (Turn("user", TEXT, (path,)),)
+    prefix: tuple[Piece, ...] = ()
+    computed = cached = 0
+    for stage in range(stages):
+        request = SampleRequest(turns, seeds=tuple(range(stage * width, (stage + 1) * width)), max_tokens=tokens)
+        sampled = await engine.sample(
+            SampleRequest(turns, request.seeds, prefix=prefix, max_tokens=tokens, temperature=0.6, top_p=0.9)
+        )
+        pieces = [completion.piece for completion in sampled.completions]
+        pairs = [
+            ScoreRequest((Turn("user", f"{TEXT}\n\n1. {one.text}\n\n2. {other.text}", (path,)),), ("1", "2"))
+            for before, after in pairwise(pieces)
+            for one, other in ((before, after), (after, before))
+        ]
+        scored = await engine.score(pairs)
+        computed += sampled.computed + sum(result.computed for result in scored)
+        cached += sampled.cached + sum(result.cached for result in scored)
+        prefix = (*prefix, pieces[0])
+    return computed, cached
+
+
+def naive_search(naive: Naive, image: Any, *, width: int, tokens: int, stages: int) -> None:
+    written = ""
+    for _ in range(stages):
+        texts = [naive.write(TEXT, image, written, most=tokens, until=None) for _ in range(width)]
+        for one, other in pairwise(texts):
+            naive.write(f"{TEXT}\n\n1. {one}\n\n2. {other}", image, "", most=2, until=None)
+        written += texts[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=10)
+    parser.add_argument("--tokens", type=int, default=60)
+    parser.add_argument("--tiles", type=int, default=15)
+    parser.add_argument("--stages", type=int, default=4)
+    parser.add_argument("--naive-stages", type=int, default=1, help="stages of the naive way; its time is scaled up")
+    parser.add_argument("--shared-prefix", default="auto")
+    arguments = parser.parse_args()
+    model, processor = large_model(arguments.tiles)
+    image = picture(arguments.tiles)
+    options = {"width": arguments.width, "tokens": arguments.tokens}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        image.save(path)
+        with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix) as engine:
+            started = time.perf_counter()
+            computed, cached = asyncio.run(search(engine, path, stages=arguments.stages, **options))
+            ours = time.perf_counter() - started
+    naive = Naive(model, processor)
+    started = time.perf_counter()
+    naive_search(naive, image, stages=arguments.naive_stages, **options)
+    slow = (time.perf_counter() - started) * arguments.stages / arguments.naive_stages
+    result = {
+        **options,
+        "stages": arguments.stages,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "prompt_tokens_computed": computed,
+        "prompt_tokens_reused": cached,
+        "seconds": round(ours, 1),
+        "naive_seconds": round(slow, 1),
+        "naive_stages_run": arguments.naive_stages,
+        "ratio": round(slow / ours, 1),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
