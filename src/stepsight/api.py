@@ -25,7 +25,17 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from stepsight.assembly import LoadedModel, ModelChoice, build_judge, check_names, load_model, loaded, resolve_model
+from stepsight.assembly import (
+    LoadedModel,
+    ModelChoice,
+    build_judge,
+    check_choice,
+    check_names,
+    load_model,
+    loaded,
+    unrepeatable,
+    with_judge_prompts,
+)
 from stepsight.errors import InputError
 from stepsight.pictures import check_picture, load_picture, picture_hash
 from stepsight.prompts.answer import question_text
@@ -115,6 +125,9 @@ def ask(
     dtype: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    server: str = "",
+    server_seeds: bool = False,
+    judge_prompts: str = "",
     watch: Watch | None = None,
     notice: Callable[[Notice], None] | None = None,
 ) -> Answer:
@@ -126,10 +139,10 @@ def ask(
         image: a path, or a Pillow picture.
         question: what to ask.
         model: `pico` (shipped), a folder, a hub id, or a model that `stepsight.assembly.load_model` gave. Models
-            asked for by name stay in memory, the last two of them.
+            asked for by name stay in memory, the last two of them. With `server`, its id there.
         search: `stage-beam`, `best-of-n` or `greedy`.
         width: candidates drawn at a time.
-        judge: who chooses between candidates: `self`, `likelihood` or `vote`.
+        judge: who chooses between candidates: `self`, `written`, `likelihood` or `vote`.
         choices: the options of a multiple-choice question.
         seed: of all sampling.
         temperature: of sampling; 0 is greedy.
@@ -140,15 +153,17 @@ def ask(
         dtype: `auto`, `float32`, `bfloat16`, `float16`.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
+        server: base URL of a server that runs the model, such as `http://localhost:8000/v1`; empty: run it here.
+        server_seeds: the server may be asked for seeds, which a few servers do not survive.
+        judge_prompts: version of the judging texts; empty: what the model's card names.
         watch: is told every event of the search, from any thread.
         notice: is told when a model is loaded and what the user should know, before the search starts.
 
     Raises:
         StepsightError: see `stepsight.errors`. Names, numbers and the picture are checked before a model is loaded.
     """
-    choice = (
-        model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust_remote_code)
-    )
+    local = (device, dtype, revision, trust_remote_code)
+    choice = _chosen(model, local, server, server_seeds, judge_prompts)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     return _result(_submit(_answer(image, question, tuple(choices), choice, search, judge, settings, notice)))
 
@@ -171,13 +186,15 @@ async def aask(
     dtype: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    server: str = "",
+    server_seeds: bool = False,
+    judge_prompts: str = "",
     watch: Watch | None = None,
     notice: Callable[[Notice], None] | None = None,
 ) -> Answer:
     """`ask` for async code: same arguments, same answer; cancelling the task cancels the search."""
-    choice = (
-        model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust_remote_code)
-    )
+    local = (device, dtype, revision, trust_remote_code)
+    choice = _chosen(model, local, server, server_seeds, judge_prompts)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     work = _answer(image, question, tuple(choices), choice, search, judge, settings, notice)
     return await asyncio.wrap_future(_submit(work))
@@ -231,14 +248,14 @@ async def _answer(
     check_names(search, judge, settings)
     question, picture = question_about(image, text, choices)
     if isinstance(model, ModelChoice):
-        resolve_model(model.name)
+        check_choice(model)
     tell("asked", question_text(question))
 
     # 2. The model.
     if isinstance(model, ModelChoice):
         ready = loaded(model)
         if ready is None:
-            tell("loading", model.name)
+            tell("loading", f"{model.name} on {model.server}" if model.server else model.name)
             ready = await asyncio.to_thread(load_model, model)
             tell("loaded", ready.card.name, ready.seconds)
         model = ready
@@ -250,6 +267,8 @@ async def _answer(
             f"{model.card.name} knows only the drawn tabletop world, and this picture looks like another kind: "
             "do not trust the answer; choose a model that knows photographs with the option --model",
         )
+    if warning := unrepeatable(model, search=search, temperature=settings.temperature):
+        notes = (*notes, warning)
     for note in notes:
         tell("note", note)
 
@@ -258,6 +277,20 @@ async def _answer(
     trace = await strategy(search)(question, model.engine, chooser, settings)
     parsed = parse(trace.text)
     return Answer(question.text, parsed.stages, parsed.faults, notes, trace)
+
+
+def _chosen(
+    model: str | Path | LoadedModel,
+    local: tuple[str, str, str | None, bool],
+    server: str,
+    server_seeds: bool,
+    prompts: str,
+) -> ModelChoice | LoadedModel:
+    if isinstance(model, LoadedModel):
+        if server:
+            raise InputError("a loaded model and a server are both given", hint="give one of them")
+        return with_judge_prompts(model, prompts)
+    return ModelChoice(str(model), *local, server, server_seeds, prompts)
 
 
 @lru_cache(maxsize=1)

@@ -15,11 +15,14 @@ from stepsight.cli.options import (
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
+    JudgePromptsOption,
     MaxTokensOption,
     ModelOption,
     RevisionOption,
     SearchOption,
     SeedOption,
+    ServerOption,
+    ServerSeedsOption,
     TemperatureOption,
     TopPOption,
     TrustOption,
@@ -71,6 +74,9 @@ def ask_command(
     dtype: DtypeOption = "auto",
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
+    server: ServerOption = "",
+    server_seeds: ServerSeedsOption = False,
+    judge_prompts: JudgePromptsOption = "",
 ) -> None:
     """Ask a question about a picture and watch the answer being found."""
     from rich.console import Console
@@ -105,6 +111,9 @@ def ask_command(
             dtype=dtype,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            server=server,
+            server_seeds=server_seeds,
+            judge_prompts=judge_prompts,
             watch=live.watch,
             notice=teller.tell,
         )
