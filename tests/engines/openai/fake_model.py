@@ -26,7 +26,7 @@ def say(request: SampleRequest, slot: int, seed: int) -> str:
             random.Random(seed).shuffle(days)
         return " ".join(days).removeprefix(begun)
     if asked == COLOUR:
-        return f"It is {request.turns[-1].images[0].stem.split('-')[0]}."
+        return f"It is {colour_of(request)}."
     if asked == LABELS:
         return "2"
     if request.max_tokens <= 64 and ("1 or 2" in asked or "yes or no" in asked or "correct?" in asked):
@@ -37,6 +37,12 @@ def say(request: SampleRequest, slot: int, seed: int) -> str:
         now = replace(request, prefix=(Piece(text=begun + rest),) if begun + rest else (), stop=(stage.close,))
         rest += written(now, slot, seed)
     return rest
+
+
+def colour_of(request: SampleRequest) -> str:
+    """What the name that the fake server gives a picture says of it."""
+    images = request.turns[-1].images
+    return images[0].stem.split("-")[0] if images else "unseen"
 
 
 def options_of(text: str) -> tuple[str, str]:
@@ -58,7 +64,7 @@ def top(request: SampleRequest) -> dict[str, float]:
     if turn.text == LABELS:
         return {"2": -0.2, "1": -2.0, "It": -4.0}
     if turn.text == COLOUR:
-        colour = turn.images[0].stem.split("-")[0]
+        colour = colour_of(request)
         return {colour: -0.1, "blue" if colour == "red" else "red": -3.0, "It": -4.0}
     options = options_of(turn.text)
     rates = rated(ScoreRequest(request.turns, options, request.prefix))

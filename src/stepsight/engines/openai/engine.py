@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from stepsight.engines.openai.findings import ProbeReport, StopEnds
-from stepsight.engines.openai.labels import next_tokens, option_logprobs
+from stepsight.engines.openai.labels import listed_tokens, option_logprobs
 from stepsight.engines.openai.link import Json, Link, Server
 from stepsight.engines.openai.messages import Message, PictureURLs, beginning_of, messages_of
 from stepsight.engines.openai.replies import Billed, billed, choices_of, completions_of
 from stepsight.engines.openai.warming import Warmer
-from stepsight.errors import CapabilityError
+from stepsight.errors import CapabilityError, EngineError
 from stepsight.protocols import (
     Capabilities,
     Completion,
@@ -30,6 +31,9 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """What vLLM, SGLang and llama.cpp (since May 2026) need to be told to go on with the assistant's message."""
 MOST_STOPS = 4
 """So many stop strings OpenAI's protocol allows; text after a further one is cut off here."""
+
+
+_Links = dict[asyncio.AbstractEventLoop, tuple[Link, Warmer]]
 
 
 class OpenAIEngine:
@@ -51,7 +55,9 @@ class OpenAIEngine:
         self.server = server
         self.report = report
         self.pictures = PictureURLs()
-        self._links: dict[asyncio.AbstractEventLoop, tuple[Link, Warmer]] = {}
+        self._links: _Links = {}
+        # Nobody closes an engine that is dropped for another model; its connections must not outlive it.
+        weakref.finalize(self, _close, self._links).atexit = False
 
     @property
     def name(self) -> str:
@@ -196,7 +202,13 @@ class OpenAIEngine:
         async with self._after_first(messages) as link:
             reply = await link.post(COMPLETIONS, payload)
         bill = billed(reply)
-        top = next_tokens(choices_of(reply, self.server.url)[0], self.name)
+        top = listed_tokens(choices_of(reply, self.server.url)[0])
+        if not top:
+            raise EngineError(
+                f"the engine {self.name} gave no log-probabilities, which it did when it was probed",
+                hint="use the judge 'written'",
+                retryable=True,
+            )
         return ScoreResult(option_logprobs(top, request.options), computed=bill.computed, cached=bill.cached)
 
     @asynccontextmanager
@@ -204,3 +216,9 @@ class OpenAIEngine:
         link, warmer = self._here()
         async with warmer.turn(beginning_of(messages)):
             yield link
+
+
+def _close(links: _Links) -> None:
+    for loop, (link, _) in links.items():
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(link.aclose(), loop)

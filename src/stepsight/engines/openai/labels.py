@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepsight.errors import CapabilityError, EngineError
+from stepsight.errors import CapabilityError
 
 _ROUNDING = 1e-6
 
@@ -45,11 +45,10 @@ def option_logprobs(top: Mapping[str, float], options: Sequence[str]) -> tuple[f
     return tuple(_sum(found[option]) if found[option] else bound for option in options)
 
 
-def next_tokens(choice: Mapping[str, Any], engine: str) -> dict[str, float]:
-    """The listed next tokens of a choice. One token may be listed twice (in text, ids differ); the likelier stays.
+def listed_tokens(choice: Mapping[str, Any]) -> dict[str, float]:
+    """The likeliest next tokens of a choice, the sampled one among them; empty if the server gave none.
 
-    Raises:
-        EngineError: the server gave none although it had been seen to.
+    One text may be listed twice, for tokens that differ in their bytes or ids alone; the likelier stays.
     """
     logprobs = choice.get("logprobs")
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
@@ -61,10 +60,6 @@ def next_tokens(choice: Mapping[str, Any], engine: str) -> dict[str, float]:
         if isinstance(one, dict) and isinstance(one.get("token"), str) and isinstance(one.get("logprob"), int | float):
             value = float(one["logprob"])
             top[one["token"]] = max(value, top.get(one["token"], -math.inf))
-    if not top:
-        raise EngineError(
-            f"the engine {engine} gave no log-probabilities", hint="use the judge 'written'", retryable=True
-        )
     return top
 
 

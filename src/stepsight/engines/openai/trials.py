@@ -14,7 +14,7 @@ from typing import Any
 
 from stepsight.engines.openai.engine import COMPLETIONS, CONTINUE
 from stepsight.engines.openai.findings import Answer, Finding
-from stepsight.engines.openai.labels import next_tokens
+from stepsight.engines.openai.labels import listed_tokens
 from stepsight.engines.openai.link import Json, Link
 from stepsight.engines.openai.messages import Message, user_message
 from stepsight.engines.openai.replies import billed, choices_of, text_of
@@ -103,6 +103,8 @@ class Trials:
             except StepsightError as error:
                 finding = _refused(error)
                 continue
+            if not top:
+                break
             labels = [label for label in ("1", "2") if any(token.strip() == label for token in top)]
             found = _yes('"1" and "2" are listed') if len(labels) == 2 else _no(f"listed of the labels: {labels}")
             return _yes(f"{len(top)} of {count} likely next tokens are listed"), found, count
@@ -179,16 +181,13 @@ class Trials:
 
     async def _top(self, messages: list[Message], count: int, **more: object) -> dict[str, float]:
         choice = await self.write(messages, 1, logprobs=True, top_logprobs=count, **more)
-        return next_tokens(choice, self.model)
+        return listed_tokens(choice)
 
     def _apart(self, one: Json, other: Json, again: Json, count: int) -> Finding:
         url = self.link.server.url
         first, second, third = (choices_of(reply, url)[0] for reply in (one, other, again))
-        try:
-            tops = [next_tokens(choice, self.model) for choice in (first, second, third)] if count else []
-        except EngineError:
-            tops = []
-        if tops:
+        tops = [listed_tokens(choice) for choice in (first, second, third)]
+        if count and all(tops):
             noise, signal = distance(tops[0], tops[2]), distance(tops[0], tops[1])
             says = f"two pictures are {signal:.4f} apart in the first token, repeats {noise:.4f} (total variation)"
             return _yes(says) if signal > max(4 * noise, 0.005) else _no(says)
