@@ -131,9 +131,10 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
     if width == 1 or search == "greedy":
         return None
     if name == "likelihood":
-        if not model.engine.capabilities.logprobs:
+        tempered = model.probe is not None and not model.probe.untempered.yes
+        if tempered or not model.engine.capabilities.logprobs:
             raise CapabilityError(
-                f"the judge 'likelihood' needs log-probabilities, and the engine {model.engine.name} gives none",
+                f"the judge 'likelihood' needs the model's own log-probabilities, and {model.engine.name} gives none",
                 hint="use the judge 'written', or 'vote' with best-of-n",
             )
         return LikelihoodJudge()

@@ -109,6 +109,7 @@ FAULTS = [
     (Manners(prefix=False), [], 1, "best-of-n"),
     (Manners(logprobs=0), [], 1, "'written'"),
     (Manners(logprobs=0), ["--judge", "likelihood"], 1, "'written'"),
+    (Manners(tempered=True), ["--judge", "likelihood"], 1, "'written'"),
     (Manners(blind=True), [], 1, "has a picture"),
     (Manners(models=("a", "b")), [], 2, "several models: a, b"),
     (Manners(key="sk-right"), [], 1, "STEPSIGHT_API_KEY"),

@@ -115,13 +115,29 @@ async def test_cancelled_tasks_give_their_place_away() -> None:
     tasks[0].cancel()  # while it is inside
     await asyncio.wait(tasks[:2])
     await asyncio.sleep(0)
-    # Admitted, but cancelled before it ran again.
-    tasks[2].cancel()
     release.set()
-    await asyncio.wait(tasks)
-    assert entered[0] == "a"
-    assert entered[-1] == "d"
-    assert "b" not in entered
+    await asyncio.wait(tasks, timeout=5)
+    assert entered == ["a", "c", "d"]
+    assert gate.window.busy == 0
+
+
+async def test_a_task_cancelled_between_being_admitted_and_running_gives_its_place_on() -> None:
+    clock = Clock()
+    gate = Gate(Window(limit=1.0, most=1), clock, clock.sleep)
+    entered: list[str] = []
+
+    async def work(name: str) -> None:
+        async with gate.passage():
+            entered.append(name)
+
+    async with gate.passage():
+        first, second = (asyncio.create_task(work(name)) for name in "ab")
+        await asyncio.sleep(0)
+    assert gate.window.busy == 1  # the first is admitted and has not run yet
+    first.cancel()
+    done, _ = await asyncio.wait([first, second], timeout=5)
+    assert done == {first, second}
+    assert entered == ["b"]
     assert gate.window.busy == 0
 
 

@@ -168,22 +168,21 @@ class OpenAIEngine:
             payload["stop"] = list(request.stop[:MOST_STOPS])
             if self.report.stop_ends is StopEnds.INCLUDED:
                 payload["include_stop_str_in_output"] = True
-        if self._reports_own(request):
+        if self._reports_own:
             payload["logprobs"] = True
         return payload
 
-    def _reports_own(self, request: SampleRequest) -> bool:
-        """Whether log-probabilities in a reply are the model's own at temperature 1, whatever is sampled at."""
-        plain = request.temperature == 1.0 and request.top_p == 1.0
-        return self.capabilities.logprobs and (plain or self.report.untempered.yes)
+    @property
+    def _reports_own(self) -> bool:
+        """Whether log-probabilities in a reply are the model's own, at temperature 1, whatever was sampled at."""
+        return self.capabilities.logprobs and self.report.untempered.yes
 
     async def _complete(
         self, messages: list[Message], payload: Json, request: SampleRequest
     ) -> tuple[tuple[Completion, ...], Billed]:
         async with self._after_first(messages) as link:
             reply = await link.post(COMPLETIONS, payload)
-        own = self._reports_own(request)
-        return completions_of(reply, request.stop, url=self.server.url, logprobs=own)
+        return completions_of(reply, request.stop, url=self.server.url, logprobs=self._reports_own)
 
     async def _score(self, request: ScoreRequest) -> ScoreResult:
         messages = await self._messages(request)
