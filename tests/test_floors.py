@@ -140,6 +140,12 @@ def test_model_packages_stay_in_their_rooms(name: str) -> None:
         assert not foreign(imported_by(name)) & MODEL_PACKAGES
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_one_engine_alone_speaks_http(name: str) -> None:
+    if not name.startswith("engines.openai") and not name.startswith("serving"):
+        assert not foreign(imported_by(name)) & {"httpx", "httpx2", "requests", "openai"}
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in LEAN])
 def test_the_lower_floors_and_the_search_are_lean(name: str) -> None:
     assert foreign(imported_by(name)) <= LEAN[name.split(".")[0]]

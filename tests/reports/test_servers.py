@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from stepsight.engines.openai import Answer, Finding, ProbeReport
+from stepsight.engines.openai import Ability, Finding, ProbeReport
 from stepsight.reports.servers import consequences, probe_table
 
 
-def report(value: Answer = Answer.YES, **findings: Answer) -> ProbeReport:
+def report(value: Ability = Ability.YES, **findings: Ability) -> ProbeReport:
     names = [name for name, _ in ProbeReport(url="", model="", at="").findings()]
     given = {name: Finding(value=findings.get(name, value), evidence=f"[b]seen[/b] of {name}") for name in names}
     return ProbeReport.model_validate({"url": "http://host/v1", "model": "m-7b", "at": "2026-11-24", **given})
@@ -35,18 +35,18 @@ def test_every_finding_has_a_line_with_its_evidence() -> None:
     ("findings", "says"),
     [
         ({}, "all judges work"),
-        ({"prefix": Answer.UNKNOWN}, "use best-of-n or greedy"),
-        ({"images": Answer.NO}, "the server takes none"),
-        ({"pictures_told_apart": Answer.NO}, "mixes them up"),
-        ({"pictures_told_apart": Answer.UNKNOWN}, "look at a few answers"),
-        ({"logprobs": Answer.NO}, "the judges written and vote work"),
-        ({"untempered": Answer.NO}, "likelihood does not"),
-        ({"seeds": Answer.NO}, "candidates are asked for in one request"),
-        ({"n": Answer.NO}, "one by one"),
-        ({"stop_included": Answer.NO}, "put back"),
-        ({"stop_included": Answer.NO, "stop_named": Answer.NO}, "are not sent"),
-        ({"seeds": Answer.UNKNOWN}, "cannot be repeated"),
+        ({"prefix": Ability.UNKNOWN}, "use best-of-n or greedy"),
+        ({"images": Ability.NO}, "the server takes none"),
+        ({"pictures_told_apart": Ability.NO}, "mixes them up"),
+        ({"pictures_told_apart": Ability.UNKNOWN}, "look at a few answers"),
+        ({"logprobs": Ability.NO}, "the judges written and vote work"),
+        ({"untempered": Ability.NO}, "likelihood does not"),
+        ({"seeds": Ability.NO}, "candidates are asked for in one request"),
+        ({"n": Ability.NO}, "one by one"),
+        ({"stop_included": Ability.NO}, "put back"),
+        ({"stop_included": Ability.NO, "stop_named": Ability.NO}, "are not sent"),
+        ({"seeds": Ability.UNKNOWN}, "cannot be repeated"),
     ],
 )
-def test_consequences_follow_from_findings(findings: dict[str, Answer], says: str) -> None:
+def test_consequences_follow_from_findings(findings: dict[str, Ability], says: str) -> None:
     assert any(says in line for line in consequences(report(**findings)))

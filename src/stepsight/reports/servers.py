@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stepsight.engines.openai.findings import Answer, ProbeReport, StopEnds
+from stepsight.engines.openai.findings import Ability, ProbeReport, StopEnds
 
-_COLOURS = {Answer.YES: "green", Answer.NO: "red", Answer.UNKNOWN: "yellow"}
+_COLOURS = {Ability.YES: "green", Ability.NO: "red", Ability.UNKNOWN: "yellow"}
 
 _WORDS = {
     "prefix": "continues a text",
@@ -54,7 +54,7 @@ def consequences(report: ProbeReport) -> Iterator[str]:
         yield "questions with a picture are refused: the server takes none"
     elif not can.images:
         yield "questions with a picture are refused: two pictures gave the same result (a cache that mixes them up?)"
-    elif report.pictures_told_apart.value is Answer.UNKNOWN:
+    elif report.pictures_told_apart.value is Ability.UNKNOWN:
         yield "whether pictures are told apart could not be seen: look at a few answers yourself"
     if can.logprobs and report.untempered.yes:
         yield "all judges work"

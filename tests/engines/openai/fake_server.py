@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +27,7 @@ from PIL import Image
 from tests.engines.openai.fake_model import say, tokens_of, top
 
 from stepsight.engines.scripted import ScriptedEngine
-from stepsight.protocols import Completion, SampleRequest, Turn
+from stepsight.protocols import Completion, SampleRequest, SampleResult, Turn
 from stepsight.records import Finish, Piece
 
 
@@ -59,12 +59,16 @@ class Manners:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request, in the order given: a wait, then a status, or a cut after so many bytes."""
+    """What goes wrong with one request, in the order given: a wait, then a status, or a cut after so many bytes.
+
+    The wait ends early once `until` says so.
+    """
 
     status: int = 200
     message: str = "injected"
     headers: Mapping[str, str] = field(default_factory=dict)
     wait: float = 0.0
+    until: Callable[[], bool] = lambda: False
     cut: int | None = None
     body: bytes | None = None
 
@@ -162,7 +166,7 @@ class FakeServer:
                 self._at_once -= 1
 
     def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any], fault: Fault) -> None:
-        if fault.wait and _left_within(handler.connection, fault.wait):
+        if fault.wait and _left_within(handler.connection, fault):
             raise BrokenPipeError
         if self._locked_out(handler):
             return
@@ -220,9 +224,7 @@ class FakeServer:
             first = self._slots[key] if payload["temperature"] else 0
             self._slots[key] += len(seeds)
             seeds = tuple(range(first, first + len(seeds)))
-        engine = ScriptedEngine(lambda asked, slot, seed: say(asked, seeds[slot], seeds[slot]))
-        engine._seen = self.engine._seen
-        result = asyncio.run(engine.sample(request))
+        result = self.sampled(request, seeds)
         choices = [self._choice(index, one, request, payload) for index, one in enumerate(result.completions)]
         prompt = result.computed + result.cached
         usage: dict[str, Any] = {
@@ -232,6 +234,19 @@ class FakeServer:
         if manners.cache and result.cached:
             usage["prompt_tokens_details"] = {"cached_tokens": result.cached}
         return {"id": "chatcmpl-1", "object": "chat.completion", "choices": choices, "usage": usage}
+
+    def sampled(self, request: SampleRequest, seeds: Sequence[int]) -> SampleResult:
+        """What the model behind the server writes; a test may put another one there."""
+        engine = ScriptedEngine(lambda asked, slot, seed: say(asked, seeds[slot], seeds[slot]))
+        engine._seen = self.engine._seen
+        return asyncio.run(engine.sample(request))
+
+    def picture(self, url: str) -> Path:
+        """A name for a picture that says its colour and tells it from all others."""
+        data = base64.b64decode(url.partition("base64,")[2])
+        with Image.open(io.BytesIO(data)) as picture:
+            red, _, blue = picture.getpixel((picture.width - 1, picture.height - 1))  # type: ignore[misc]
+        return Path(f"{'red' if red > blue else 'blue'}-{hashlib.sha256(data).hexdigest()[:12]}.png")
 
     def _request(self, payload: dict[str, Any]) -> SampleRequest:
         messages = list(payload["messages"])
@@ -257,7 +272,7 @@ class FakeServer:
         if isinstance(content, str):
             return Turn(message["role"], content)
         text = "".join(part["text"] for part in content if part["type"] == "text")
-        images = tuple(_picture(part["image_url"]["url"]) for part in content if part["type"] == "image_url")
+        images = tuple(self.picture(part["image_url"]["url"]) for part in content if part["type"] == "image_url")
         if self.manners.blind and images:
             images = (self._first_picture.setdefault(text, images[0]),)
         return Turn(message["role"], text, images)
@@ -287,14 +302,6 @@ class FakeServer:
         return choice
 
 
-def _picture(url: str) -> Path:
-    """A name for a picture that says its colour and tells it from all others."""
-    data = base64.b64decode(url.partition("base64,")[2])
-    with Image.open(io.BytesIO(data)) as picture:
-        red, _, blue = picture.getpixel((picture.width - 1, picture.height - 1))  # type: ignore[misc]
-    return Path(f"{'red' if red > blue else 'blue'}-{hashlib.sha256(data).hexdigest()[:12]}.png")
-
-
 def _send(
     handler: BaseHTTPRequestHandler,
     status: int,
@@ -321,10 +328,10 @@ def _hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _left_within(connection: socket.socket, seconds: float) -> bool:
-    """Wait so long; whether the client closes its side meanwhile."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+def _left_within(connection: socket.socket, fault: Fault) -> bool:
+    """Wait as the fault says; whether the client closes its side meanwhile."""
+    end = time.monotonic() + fault.wait
+    while (left := end - time.monotonic()) > 0 and not fault.until():
         if select.select([connection], [], [], min(left, 0.02))[0]:
             try:
                 if not connection.recv(1, socket.MSG_PEEK):

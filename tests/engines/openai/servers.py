@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.engines.openai.fake_server import FakeServer
 
-from stepsight.engines.openai import Answer, Finding, OpenAIEngine, ProbeReport, Server
+from stepsight.engines.openai import Ability, Finding, OpenAIEngine, ProbeReport, Server
 from stepsight.engines.openai.address import Key
 from stepsight.engines.openai.link import Link
 from stepsight.engines.openai.retrying import Backoff
 
 MODEL = "scripted-vl"
-YES = Finding(value=Answer.YES, evidence="seen")
-NO = Finding(value=Answer.NO, evidence="seen not to")
+YES = Finding(value=Ability.YES, evidence="seen")
+NO = Finding(value=Ability.NO, evidence="seen not to")
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,16 +100,19 @@ async def test_choices_are_counted_and_the_missing_ones_asked_for(question: Ques
 
 
 async def test_without_n_one_request_goes_ahead_of_its_siblings(question: Question) -> None:
-    with FakeServer(Manners(n=1), faults=[Fault(wait=0.1)]) as fake:
+    answered = threading.Event()
+    with FakeServer(Manners(n=1), faults=[Fault(wait=20, until=answered.is_set)]) as fake:
         async with engine_on(fake, n=NO) as engine:
             task = asyncio.create_task(engine.sample(stage_request(question, 4)))
+            await until(lambda: fake.seen)
             await asyncio.sleep(0.05)
             assert len(fake.seen) == 1
+            answered.set()
             first = await task
             assert (first.computed, first.cached) == (first.computed, 3 * first.computed)
             # The beginning is known now: the next stage, a judge, another question about the picture run at once.
             fake.most_at_once = 0
-            fake.faults.extend([Fault(wait=0.1)] * 4)
+            fake.faults.extend([Fault(wait=20, until=lambda: fake.most_at_once == 4)] * 4)
             await engine.sample(stage_request(question, 4, begun=SUMMARY, stop="</CAPTION>"))
     assert fake.most_at_once == 4
     assert all("n" not in request for request in fake.seen)
@@ -199,7 +203,7 @@ async def test_options_are_scored_in_order_and_at_once(question: Question) -> No
         async with engine_on(fake) as engine:
             await engine.score(requests[:2])
             fake.most_at_once = 0
-            fake.faults.extend([Fault(wait=0.1)] * 8)
+            fake.faults.extend([Fault(wait=20, until=lambda: fake.most_at_once == 8)] * 8)
             results = await engine.score(requests)
     assert [result.logprobs for result in results] == [result.logprobs for result in direct]
     assert fake.most_at_once == 8
@@ -241,7 +245,7 @@ async def test_one_failure_cancels_the_other_requests(question: Question) -> Non
     with FakeServer(Manners(n=1)) as fake:
         async with engine_on(fake, n=NO) as engine:
             await engine.sample(stage_request(question, 1))
-            fake.faults.extend([Fault(400, "no", wait=0.3), *[Fault(wait=20)] * 3])
+            fake.faults.extend([Fault(400, "no", wait=20, until=lambda: len(fake.seen) == 5), *[Fault(wait=20)] * 3])
             with pytest.raises(EngineError, match="does not take the request"):
                 await engine.sample(stage_request(question, 4))
             await until(lambda: fake.gone == 3)

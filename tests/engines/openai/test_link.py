@@ -129,19 +129,20 @@ async def test_a_server_that_asks_for_too_long_a_wait_is_given_up_and_quoted(fak
 
 async def test_a_slow_server_times_out_and_narrows_the_window(fake: FakeServer) -> None:
     fake.faults.extend([Fault(wait=5), Fault(wait=5)])
-    async with link_to(fake, timeout=0.1) as link:
+    async with link_to(fake, timeout=1.0) as link:
         reply = await link.post(COMPLETIONS, PAYLOAD)
         # Halved twice, then one success of a window half in use.
         assert (link.window.cuts, link.window.limit) == (2, 8 / 2 / 2 + 1 / 2)
     assert reply["choices"]
-    fake.faults.extend([Fault(wait=5)] * 3)
-    async with link_to(fake, timeout=0.1) as link:
+    fake.faults.append(Fault(wait=5))
+    async with link_to(fake, timeout=0.1, backoff=Backoff(attempts=1)) as link:
         with pytest.raises(EngineError, match="took too long"):
             await link.post(COMPLETIONS, PAYLOAD)
 
 
 async def test_the_window_narrows_once_with_a_volley_of_refusals_and_grows_with_successes(fake: FakeServer) -> None:
-    fake.faults.extend([Fault(429, wait=0.3)] * 8)  # all eight are under way before the first is refused
+    # All eight are under way before the first is refused.
+    fake.faults.extend([Fault(429, wait=20, until=lambda: fake.most_at_once == 8)] * 8)
     async with link_to(fake) as link:
         await asyncio.gather(*(link.post(COMPLETIONS, PAYLOAD) for _ in range(30)))
         assert fake.most_at_once == 8

@@ -8,7 +8,7 @@ import pytest
 from tests.engines.openai.fake_server import FakeServer, Fault, Manners
 from tests.engines.openai.servers import MODEL, YES, report_of
 
-from stepsight.engines.openai import Answer, OpenAIEngine, ProbeReport, connect, connected, probe_server
+from stepsight.engines.openai import Ability, OpenAIEngine, ProbeReport, connect, connected, probe_server
 from stepsight.engines.openai.address import Key
 from stepsight.engines.openai.findings import StopEnds
 from stepsight.engines.openai.trials import distance
@@ -29,7 +29,7 @@ def seen(manners: Manners, *, seeds: bool = False) -> tuple[ProbeReport, FakeSer
 def test_a_server_with_good_manners_can_do_everything() -> None:
     report, fake = seen(Manners(), seeds=True)
     assert {name: finding.value for name, finding in report.findings()} == {
-        name: Answer.YES for name, _ in report.findings()
+        name: Ability.YES for name, _ in report.findings()
     }
     assert report.model == MODEL
     assert report.context_limit == 100_000
@@ -41,27 +41,27 @@ def test_a_server_with_good_manners_can_do_everything() -> None:
 
 
 FAULTS = [
-    (Manners(prefix=False), "prefix", Answer.NO, "written anew"),
-    (Manners(strict=True), "prefix", Answer.NO, "Unrecognized request argument"),
-    (Manners(images=False), "images", Answer.NO, "not a multimodal model"),
-    (Manners(blind=True), "pictures_told_apart", Answer.NO, "0.0000 apart"),
-    (Manners(blind=True, logprobs=0), "pictures_told_apart", Answer.UNKNOWN, "the same text"),
-    (Manners(logprobs=0), "pictures_told_apart", Answer.YES, "red"),
-    (Manners(n=1), "n", Answer.NO, "1 of 2 choices"),
-    (Manners(n=1, images=False), "n", Answer.NO, "without a picture"),
-    (Manners(stops="ignored"), "stop_honoured", Answer.NO, "Saturday"),
-    (Manners(stops="named"), "stop_included", Answer.NO, "changed nothing"),
-    (Manners(strict=True, stops="named"), "stop_included", Answer.NO, "Unrecognized"),
-    (Manners(stops="cut"), "stop_named", Answer.NO, "does not say"),
-    (Manners(logprobs=0), "logprobs", Answer.NO, ""),
-    (Manners(tempered=True), "untempered", Answer.NO, "apart"),
-    (Manners(cache=False), "cache", Answer.NO, "--enable-prompt-tokens-details"),
-    (Manners(thinks=True), "prefix", Answer.UNKNOWN, "too little"),
+    (Manners(prefix=False), "prefix", Ability.NO, "written anew"),
+    (Manners(strict=True), "prefix", Ability.NO, "Unrecognized request argument"),
+    (Manners(images=False), "images", Ability.NO, "not a multimodal model"),
+    (Manners(blind=True), "pictures_told_apart", Ability.NO, "0.0000 apart"),
+    (Manners(blind=True, logprobs=0), "pictures_told_apart", Ability.UNKNOWN, "the same text"),
+    (Manners(logprobs=0), "pictures_told_apart", Ability.YES, "red"),
+    (Manners(n=1), "n", Ability.NO, "1 of 2 choices"),
+    (Manners(n=1, images=False), "n", Ability.NO, "without a picture"),
+    (Manners(stops="ignored"), "stop_honoured", Ability.NO, "Saturday"),
+    (Manners(stops="named"), "stop_included", Ability.NO, "changed nothing"),
+    (Manners(strict=True, stops="named"), "stop_included", Ability.NO, "Unrecognized"),
+    (Manners(stops="cut"), "stop_named", Ability.NO, "does not say"),
+    (Manners(logprobs=0), "logprobs", Ability.NO, ""),
+    (Manners(tempered=True), "untempered", Ability.NO, "apart"),
+    (Manners(cache=False), "cache", Ability.NO, "--enable-prompt-tokens-details"),
+    (Manners(thinks=True), "prefix", Ability.UNKNOWN, "too little"),
 ]
 
 
 @pytest.mark.parametrize(("manners", "name", "value", "says"), FAULTS, ids=lambda value: str(value)[:40])
-def test_each_fault_is_seen(manners: Manners, name: str, value: Answer, says: str) -> None:
+def test_each_fault_is_seen(manners: Manners, name: str, value: Ability, says: str) -> None:
     report, _ = seen(manners)
     finding = dict(report.findings())[name]
     assert finding.value is value, finding
@@ -84,12 +84,12 @@ def test_seeds_are_never_sent_unasked_and_tried_last() -> None:
     report, fake = seen(Manners(seeds="deadly"))
     assert not fake.dead
     assert all("seed" not in request for request in fake.seen)
-    assert report.seeds.value is Answer.UNKNOWN
+    assert report.seeds.value is Ability.UNKNOWN
     assert not report.capabilities.seeds
     _, fake = seen(Manners(), seeds=True)
     seeded = ["seed" in request for request in fake.seen]
     assert seeded == [*sorted(seeded[:-1]), False]
-    assert seen(Manners(seeds="ignored"), seeds=True)[0].seeds.value is Answer.NO
+    assert seen(Manners(seeds="ignored"), seeds=True)[0].seeds.value is Ability.NO
 
 
 def test_a_server_that_dies_of_a_seed_is_noticed() -> None:
@@ -100,9 +100,9 @@ def test_a_server_that_dies_of_a_seed_is_noticed() -> None:
 def test_a_failure_is_no_finding_but_unknown() -> None:
     with FakeServer(faults=[Fault(), *[Fault(500)] * 2]) as fake:
         report = probe_server(fake.url)
-    assert report.prefix.value is Answer.UNKNOWN
+    assert report.prefix.value is Ability.UNKNOWN
     assert "the server failed" in report.prefix.evidence
-    assert report.n.value is Answer.YES
+    assert report.n.value is Ability.YES
 
 
 def test_the_report_goes_to_json_and_back() -> None:

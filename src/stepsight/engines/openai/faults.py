@@ -1,6 +1,6 @@
 """What a server's refusal means, and whether asking again may help.
 
-    401, 403                          the key is missing or wrong                 never asked again
+    401, 403                          the key is missing, wrong, or not enough    never asked again
     404, 405                          no such model, or no such path              never
     400, 413, 422 about the context   prompt and answer do not fit                never
     429 for want of money             the account is empty                        never
@@ -48,7 +48,12 @@ def said(body: str, key: Key) -> str:
 def refusal(status: int, body: str, *, model: str, url: str, key: Key) -> StepsightError:
     """The error that a status other than 200 stands for; its `retryable` says whether asking again may help."""
     words = said(body, key)
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if status == HTTPStatus.FORBIDDEN:
+        return EngineError(
+            f"the server {url} does not allow the request ({status}): {words}",
+            hint=f"see what the key in {key.source or KEY_VARIABLES[0]} may do",
+        )
+    if status == HTTPStatus.UNAUTHORIZED:
         # Not the server's words: some repeat the key, whole or in part.
         have = f"the key in {key.source} is not accepted" if key.source else "it wants a key and none is set"
         return EngineError(

@@ -9,7 +9,7 @@ from stepsight.protocols import Capabilities
 from stepsight.records import Record
 
 
-class Answer(StrEnum):
+class Ability(StrEnum):
     """What is known; `unknown` is treated as `no` and says so."""
 
     YES = "yes"
@@ -20,16 +20,16 @@ class Answer(StrEnum):
 class Finding(Record):
     """One answer and what was seen that led to it."""
 
-    value: Answer
+    value: Ability
     evidence: str
 
     @property
     def yes(self) -> bool:
         """Whether it was seen to work."""
-        return self.value is Answer.YES
+        return self.value is Ability.YES
 
 
-NOT_TRIED = Finding(value=Answer.UNKNOWN, evidence="not tried")
+NOT_TRIED = Finding(value=Ability.UNKNOWN, evidence="not tried")
 
 
 class StopEnds(StrEnum):
@@ -92,7 +92,7 @@ class ProbeReport(Record):
         return Capabilities(
             prefix=self.prefix.yes,
             logprobs=self.logprobs.yes,
-            images=self.images.yes and self.pictures_told_apart.value is not Answer.NO,
+            images=self.images.yes and self.pictures_told_apart.value is not Ability.NO,
             seeds=self.seeds.yes,
         )
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from stepsight.engines.openai.address import Key, checked_url
 from stepsight.engines.openai.engine import OpenAIEngine
-from stepsight.engines.openai.findings import Answer, Finding, ProbeReport
+from stepsight.engines.openai.findings import Ability, Finding, ProbeReport
 from stepsight.engines.openai.link import Link, Server
 from stepsight.engines.openai.listing import chosen_model, listed_models
 from stepsight.engines.openai.messages import picture_url, user_message
@@ -49,11 +49,11 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
     prefix = await trials.continues(written)
     honoured, included, named = await trials.stops(written)
     logprobs, labels, count = await trials.logprobs()
-    untempered = await trials.untempered(count) if count else Finding(value=Answer.NO, evidence="no log-probabilities")
+    untempered = await trials.untempered(count) if count else Finding(value=Ability.NO, evidence="no log-probabilities")
     urls = probe_pictures(Random())
     images, apart, cache = await trials.pictures(urls, count)
     choices = await trials.choices(urls[:1] if images.yes else ())
-    seeded = await trials.seeds() if seeds else Finding(value=Answer.UNKNOWN, evidence="not tried; not asked for")
+    seeded = await trials.seeds() if seeds else Finding(value=Ability.UNKNOWN, evidence="not tried; not asked for")
     told = "not told" if context_limit is None else f"{context_limit} tokens"
     return ProbeReport(
         url=server.url,
@@ -70,7 +70,7 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
         labels=labels,
         untempered=untempered,
         cache=cache,
-        context=Finding(value=Answer.UNKNOWN if context_limit is None else Answer.YES, evidence=told),
+        context=Finding(value=Ability.UNKNOWN if context_limit is None else Ability.YES, evidence=told),
         seeds=seeded,
         length_key=trials.length_key,
         context_limit=context_limit,

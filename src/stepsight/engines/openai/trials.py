@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepsight.engines.openai.engine import COMPLETIONS, CONTINUE
-from stepsight.engines.openai.findings import Answer, Finding
+from stepsight.engines.openai.findings import Ability, Finding
 from stepsight.engines.openai.labels import listed_tokens
 from stepsight.engines.openai.link import Json, Link
 from stepsight.engines.openai.messages import Message, user_message
@@ -220,15 +220,15 @@ def _shown(text: str) -> str:
 
 
 def _yes(evidence: str) -> Finding:
-    return Finding(value=Answer.YES, evidence=evidence)
+    return Finding(value=Ability.YES, evidence=evidence)
 
 
 def _no(evidence: str) -> Finding:
-    return Finding(value=Answer.NO, evidence=evidence)
+    return Finding(value=Ability.NO, evidence=evidence)
 
 
 def _unknown(evidence: str) -> Finding:
-    return Finding(value=Answer.UNKNOWN, evidence=evidence)
+    return Finding(value=Ability.UNKNOWN, evidence=evidence)
 
 
 def _refused(error: StepsightError) -> Finding:
