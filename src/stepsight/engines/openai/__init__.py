@@ -3,7 +3,7 @@
 from stepsight.engines.openai.engine import OpenAIEngine
 from stepsight.engines.openai.findings import Ability, Finding, ProbeReport
 from stepsight.engines.openai.link import Server
-from stepsight.engines.openai.probe import connect, connected, probe, probe_server
+from stepsight.engines.openai.probing import connect, connected, probe, probe_server
 
 __all__ = [
     "Ability",
