@@ -30,6 +30,7 @@ FLOORS = {
     "recipe_yaml": 0,
     "recipes": 0,
     "seeds": 0,
+    "tasks": 0,
     "pictures": 1,
     "findings": 1,
     "machine": 1,
@@ -78,6 +79,7 @@ LEAN = {
     "recipe_yaml": {"yaml"},
     "recipes": {"pydantic"},
     "seeds": set(),
+    "tasks": set(),
     "pictures": {"PIL"},
     "findings": {"pydantic"},
     "machine": set(),
@@ -141,6 +143,12 @@ def test_no_module_imports_from_a_floor_above_or_from_the_other_river(name: str)
 def test_model_packages_stay_in_their_rooms(name: str) -> None:
     if not any(name == room or name.startswith(f"{room}.") for room in MODEL_ROOMS):
         assert not foreign(imported_by(name)) & MODEL_PACKAGES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_engine_alone_speaks_http(name: str) -> None:
+    if not name.startswith("engines.openai") and not name.startswith("serving"):
+        assert not foreign(imported_by(name)) & {"httpx", "httpx2", "requests", "openai"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in LEAN])

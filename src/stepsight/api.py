@@ -18,14 +18,24 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
 
-from stepsight.assembly import LoadedModel, ModelChoice, build_judge, check_names, load_model, loaded, resolve_model
+from stepsight.assembly import (
+    LoadedModel,
+    ModelChoice,
+    build_judge,
+    check_choice,
+    check_names,
+    load_model,
+    loaded,
+    unrepeatable,
+    with_judge_prompts,
+)
 from stepsight.errors import InputError
 from stepsight.pictures import check_picture, load_picture, picture_hash
 from stepsight.prompts.answer import question_text
@@ -115,6 +125,9 @@ def ask(
     dtype: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    server: str = "",
+    server_seeds: bool = False,
+    judge_prompts: str = "",
     watch: Watch | None = None,
     notice: Callable[[Notice], None] | None = None,
 ) -> Answer:
@@ -126,10 +139,11 @@ def ask(
         image: a path, or a Pillow picture.
         question: what to ask.
         model: `pico` (shipped), a folder, a hub id, a `ModelChoice` that says how to load it as well, or a model that
-            `stepsight.assembly.load_model` gave. Models asked for by name stay in memory, the last two of them.
+            `stepsight.assembly.load_model` gave. Models asked for by name stay in memory, the last two of them. With
+            `server`, its id there.
         search: `stage-beam`, `best-of-n` or `greedy`.
         width: candidates drawn at a time.
-        judge: who chooses between candidates: `self`, `likelihood` or `vote`.
+        judge: who chooses between candidates: `self`, `written`, `likelihood` or `vote`.
         choices: the options of a multiple-choice question.
         seed: of all sampling.
         temperature: of sampling; 0 is greedy.
@@ -140,13 +154,17 @@ def ask(
         dtype: `auto`, `float32`, `bfloat16`, `float16`.
         revision: of a hub model.
         trust_remote_code: run code that a hub model brings along.
+        server: base URL of a server that runs the model, such as `http://localhost:8000/v1`; empty: run it here.
+        server_seeds: the server may be asked for seeds, which a few servers do not survive.
+        judge_prompts: version of the judging texts; empty: what the model's card names.
         watch: is told every event of the search, from any thread.
         notice: is told when a model is loaded and what the user should know, before the search starts.
 
     Raises:
         StepsightError: see `stepsight.errors`. Names, numbers and the picture are checked before a model is loaded.
     """
-    choice = _choice(model, device, dtype, revision, trust_remote_code)
+    local = (device, dtype, revision, trust_remote_code)
+    choice = _choice(model, local, server, server_seeds, judge_prompts)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     return _result(_submit(_answer(image, question, tuple(choices), choice, search, judge, settings, notice)))
 
@@ -169,11 +187,15 @@ async def aask(
     dtype: str = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    server: str = "",
+    server_seeds: bool = False,
+    judge_prompts: str = "",
     watch: Watch | None = None,
     notice: Callable[[Notice], None] | None = None,
 ) -> Answer:
     """`ask` for async code: same arguments, same answer; cancelling the task cancels the search."""
-    choice = _choice(model, device, dtype, revision, trust_remote_code)
+    local = (device, dtype, revision, trust_remote_code)
+    choice = _choice(model, local, server, server_seeds, judge_prompts)
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
     work = _answer(image, question, tuple(choices), choice, search, judge, settings, notice)
     return await asyncio.wrap_future(_submit(work))
@@ -210,11 +232,20 @@ def question_about(image: Picture, text: str, choices: Sequence[str] = ()) -> tu
 
 
 def _choice(
-    model: str | Path | ModelChoice | LoadedModel, device: str, dtype: str, revision: str | None, trust: bool
+    model: str | Path | ModelChoice | LoadedModel,
+    local: tuple[str, str, str | None, bool],
+    server: str,
+    server_seeds: bool,
+    prompts: str,
 ) -> ModelChoice | LoadedModel:
+    if isinstance(model, LoadedModel):
+        if server:
+            raise InputError("a loaded model and a server are both given", hint="give one of them")
+        return with_judge_prompts(model, prompts)
     if not isinstance(model, ModelChoice):
-        return model if isinstance(model, LoadedModel) else ModelChoice(str(model), device, dtype, revision, trust)
-    if (device, dtype, revision, trust) != ("auto", "auto", None, False):
+        made = ModelChoice(str(model), *local)
+        return replace(made, server=server, server_seeds=server_seeds, judge_prompts=prompts)
+    if local != ("auto", "auto", None, False) or server or server_seeds or prompts:
         raise InputError("a ModelChoice says itself how to load the model", hint="set the option in the ModelChoice")
     return model
 
@@ -237,14 +268,14 @@ async def _answer(
     check_names(search, judge, settings)
     question, picture = question_about(image, text, choices)
     if isinstance(model, ModelChoice):
-        resolve_model(model.name)
+        check_choice(model)
     tell("asked", question_text(question))
 
     # 2. The model.
     if isinstance(model, ModelChoice):
         ready = loaded(model)
         if ready is None:
-            tell("loading", model.name)
+            tell("loading", f"{model.name} on {model.server}" if model.server else model.name)
             ready = await asyncio.to_thread(load_model, model)
             tell("loaded", ready.card.name, ready.seconds)
         model = ready
@@ -256,6 +287,8 @@ async def _answer(
             f"{model.card.name} knows only the drawn tabletop world, and this picture looks like another kind: "
             "do not trust the answer; choose a model that knows photographs with the option --model",
         )
+    if warning := unrepeatable(model, search=search, temperature=settings.temperature):
+        notes = (*notes, warning)
     for note in notes:
         tell("note", note)
 

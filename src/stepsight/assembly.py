@@ -1,7 +1,8 @@
 """Where names become objects: a model's name an engine, a judge's name a judge, a strategy's name a strategy.
 
 check_names   every name and number, before anything is loaded
-load_model    a folder or hub id -> engine and card, kept for the next caller
+check_choice  which model, as far as it can be checked without loading it
+load_model    a folder, a hub id or a server -> engine and card, kept for the next caller
 build_judge   needs the engine, for some judges ask it
 """
 
@@ -11,10 +12,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -24,10 +26,14 @@ from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.pairwise import SelfJudge
 from stepsight.judges.vote import VoteJudge
+from stepsight.judges.written import WrittenJudge
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Record
 from stepsight.search import strategy
+
+if TYPE_CHECKING:
+    from stepsight.engines.openai import ProbeReport
 
 PICO = "pico"
 """The name of the shipped model."""
@@ -61,6 +67,11 @@ class ModelChoice:
     leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
     what is free. shared_prefix: whether rows attend to one copy of what they have in common.
 
+    With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
+    then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
+    a few servers do not survive. `judge_prompts` overrides the version of judging texts on the model's card: a model
+    behind a server has no card.
+
     Raises:
         InputError: an option makes no sense.
     """
@@ -78,6 +89,9 @@ class ModelChoice:
     threads: int | None = None
     rows_gb: float | None = None
     shared_prefix: str = "auto"
+    server: str = ""
+    server_seeds: bool = False
+    judge_prompts: str = ""
 
     def __post_init__(self) -> None:
         check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb)
@@ -92,11 +106,18 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An engine with its card; `seconds` is what loading took."""
+    """An engine with its card; `seconds` is what loading took. Of a server, `probe` says what it was seen to do."""
 
     engine: Engine
     card: ModelCard
     seconds: float = 0.0
+    probe: ProbeReport | None = None
+
+    async def aclose(self) -> None:
+        """Let go of what the engine holds in the running event loop: a server's connections."""
+        close = getattr(self.engine, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def check_names(search: str, judge: str, settings: SearchSettings) -> None:
@@ -137,10 +158,59 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
     if width == 1 or search == "greedy":
         return None
     if name == "likelihood":
+        tempered = model.probe is not None and not model.probe.untempered.yes
+        if tempered or not model.engine.capabilities.logprobs:
+            raise CapabilityError(
+                f"the judge 'likelihood' needs the model's own log-probabilities, and {model.engine.name} gives none",
+                hint="use the judge 'written', or 'vote' with best-of-n",
+            )
         return LikelihoodJudge()
     if name == "vote":
         return VoteJudge()
-    return SelfJudge(model.engine, judge_prompts(model.card.judge_prompts))
+    prompts = judge_prompts(model.card.judge_prompts)
+    return WrittenJudge(model.engine, prompts) if name == "written" else SelfJudge(model.engine, prompts)
+
+
+def with_judge_prompts(model: LoadedModel, version: str) -> LoadedModel:
+    """The model with other judging texts than its card names; the same model if `version` is empty.
+
+    Raises:
+        InputError: there are no such texts.
+    """
+    if not version:
+        return model
+    return replace(model, card=model.card.model_copy(update={"judge_prompts": judge_prompts(version).version}))
+
+
+def unrepeatable(model: LoadedModel, *, search: str, temperature: float) -> str:
+    """A warning if the same seed will not give the same answer; empty if it will."""
+    if model.engine.capabilities.seeds or search == "greedy" or temperature == 0:
+        return ""
+    return f"{model.engine.name} draws its own random numbers: the same --seed can give another answer"
+
+
+def check_choice(choice: ModelChoice) -> None:
+    """Check which model is wanted as far as that is possible without loading it or asking a server.
+
+    Raises:
+        InputError: there are no such judge prompts, the server's address is none, or an option fits no server.
+        ModelError: as `resolve_model`.
+    """
+    if choice.judge_prompts:
+        judge_prompts(choice.judge_prompts)
+    if not choice.server:
+        if choice.server_seeds:
+            raise InputError("seeds can be allowed to a server only, and none is named", hint="name one with --server")
+        resolve_model(choice.name)
+        return
+    from stepsight.engines.openai.address import checked_url
+
+    checked_url(choice.server)
+    plain = ModelChoice()
+    for option in ("device", "dtype", "revision", "trust_remote_code"):
+        if getattr(choice, option) != getattr(plain, option):
+            flag = option.replace("_", "-")
+            raise InputError(f"--{flag} is for models that run here, not on a server", hint=f"leave --{flag} away")
 
 
 def resolve_model(name: str) -> str:
@@ -201,6 +271,7 @@ def load_model(choice: ModelChoice) -> LoadedModel:
 
     Raises:
         ModelError: it cannot be used; the message says why.
+        EngineError: the server does not answer, or does not accept the key.
         MissingExtraError: the packages that run local models are not installed.
     """
     with _shelf_lock:
@@ -212,9 +283,17 @@ def load_model(choice: ModelChoice) -> LoadedModel:
 
 
 def _load(choice: ModelChoice) -> LoadedModel:
+    check_choice(choice)
+    started = time.perf_counter()
+    if choice.server:
+        from stepsight.engines.openai import connected
+
+        served = connected(choice.server, choice.name, default=PICO, seeds=choice.server_seeds)
+        card = ModelCard(name=served.server.model)
+        seconds = time.perf_counter() - started
+        return with_judge_prompts(LoadedModel(served, card, seconds, served.report), choice.judge_prompts)
     source = resolve_model(choice.name)
     card = read_card(Path(source)) if Path(source).is_dir() else ModelCard(name=source)
-    started = time.perf_counter()
     from stepsight.engines.transformers import TransformersEngine
 
     engine = TransformersEngine.load(
@@ -233,4 +312,4 @@ def _load(choice: ModelChoice) -> LoadedModel:
         rows_gb=choice.rows_gb,
         shared_prefix=choice.shared_prefix,
     )
-    return LoadedModel(engine, card, time.perf_counter() - started)
+    return with_judge_prompts(LoadedModel(engine, card, time.perf_counter() - started), choice.judge_prompts)

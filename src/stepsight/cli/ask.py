@@ -18,6 +18,7 @@ from stepsight.cli.options import (
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
+    JudgePromptsOption,
     MaxRowsOption,
     MaxTokensOption,
     ModelOption,
@@ -26,6 +27,8 @@ from stepsight.cli.options import (
     RowsGbOption,
     SearchOption,
     SeedOption,
+    ServerOption,
+    ServerSeedsOption,
     SharingOption,
     TemperatureOption,
     ThreadsOption,
@@ -87,6 +90,9 @@ def ask_command(
     threads: ThreadsOption = None,
     rows_gb: RowsGbOption = None,
     shared_prefix: SharingOption = "auto",
+    server: ServerOption = "",
+    server_seeds: ServerSeedsOption = False,
+    judge_prompts: JudgePromptsOption = "",
 ) -> None:
     """Ask a question about a picture and watch the answer being found."""
     from rich.console import Console
@@ -113,6 +119,9 @@ def ask_command(
         threads=threads,
         rows_gb=rows_gb,
         shared_prefix=shared_prefix,
+        server=server,
+        server_seeds=server_seeds,
+        judge_prompts=judge_prompts,
     )
     console = Console(quiet=as_json, highlight=False)
     errors = Console(stderr=True, highlight=False)

@@ -19,6 +19,8 @@ from stepsight.cli.options import (
     QuantizeOption,
     RevisionOption,
     RowsGbOption,
+    ServerOption,
+    ServerSeedsOption,
     SharingOption,
     ThreadsOption,
     TrustOption,
@@ -43,16 +45,20 @@ def doctor_command(
     threads: ThreadsOption = None,
     rows_gb: RowsGbOption = None,
     shared_prefix: SharingOption = "auto",
+    server: ServerOption = "",
+    server_seeds: ServerSeedsOption = False,
 ) -> None:
     """Look at the machine and at a model: what is used, why, whether it fits, and whether it runs exactly.
 
-    Leaves with 1 when the model cannot be used as asked.
+    With --server it is the server that is looked at: what it can do, and what follows. Leaves with 1 when the model
+    cannot be used as asked.
     """
     from rich.console import Console
 
-    from stepsight.assembly import ModelChoice
+    from stepsight.assembly import ModelChoice, load_model
     from stepsight.diagnosis import diagnose
     from stepsight.reports.doctor import print_diagnosis
+    from stepsight.reports.servers import probe_table
 
     choice = ModelChoice(
         model,
@@ -68,8 +74,19 @@ def doctor_command(
         threads=threads,
         rows_gb=rows_gb,
         shared_prefix=shared_prefix,
+        server=server,
+        server_seeds=server_seeds,
     )
     errors = Console(stderr=True, highlight=False)
+    if server:
+        with errors.status(f"trying out {server}"):
+            loaded = load_model(choice)
+        assert loaded.probe is not None
+        if as_json:
+            typer.echo(loaded.probe.model_dump_json())
+        else:
+            Console(highlight=False).print(probe_table(loaded.probe))
+        return
     with errors.status("looking at the machine") as status:
         diagnosis = diagnose(choice, check=check, tell=status.update)
     if as_json:

@@ -17,6 +17,7 @@ from stepsight.cli.options import (
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
+    JudgePromptsOption,
     MaxRowsOption,
     MaxTokensOption,
     ModelOption,
@@ -25,6 +26,8 @@ from stepsight.cli.options import (
     RowsGbOption,
     SearchOption,
     SeedOption,
+    ServerOption,
+    ServerSeedsOption,
     SharingOption,
     TemperatureOption,
     ThreadsOption,
@@ -38,12 +41,14 @@ from stepsight.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stepsight.assembly import LoadedModel
     from stepsight.evaluation import EvaluationReport, Progress
     from stepsight.evaluation.report import Truth
     from stepsight.records import Question
 
 TRACES = "traces.jsonl"
 REPORT = "report.json"
+PROBE = "server.json"
 
 
 def eval_command(
@@ -83,13 +88,24 @@ def eval_command(
     threads: ThreadsOption = None,
     rows_gb: RowsGbOption = None,
     shared_prefix: SharingOption = "auto",
+    server: ServerOption = "",
+    server_seeds: ServerSeedsOption = False,
+    judge_prompts: JudgePromptsOption = "",
 ) -> None:
     """Answer many questions, score the answers, and say how sure the scores are."""
     import asyncio
 
     from rich.console import Console
 
-    from stepsight.assembly import ModelChoice, build_judge, check_names, load_model, resolve_model
+    from stepsight.assembly import (
+        ModelChoice,
+        build_judge,
+        check_choice,
+        check_names,
+        load_model,
+        unrepeatable,
+        with_judge_prompts,
+    )
     from stepsight.errors import EngineError
     from stepsight.evaluation import compare as compare_reports
     from stepsight.evaluation import evaluate, wilson
@@ -116,6 +132,9 @@ def eval_command(
         threads=threads,
         rows_gb=rows_gb,
         shared_prefix=shared_prefix,
+        server=server,
+        server_seeds=server_seeds,
+        judge_prompts=judge_prompts,
     )
     asked = _questions(questions, limit)
     other = None if compare is None else read_run(compare, asked)
@@ -126,10 +145,13 @@ def eval_command(
     errors = Console(stderr=True, highlight=False)
     ready = brought_model(context)
     if ready is None:
-        resolve_model(model)
+        check_choice(choice)
         with errors.status(f"loading {model}"):
             ready = load_model(choice)
-    chooser = build_judge(judge, ready, search=search, width=width)
+    answering = with_judge_prompts(ready, judge_prompts)
+    chooser = build_judge(judge, answering, search=search, width=width)
+    if warning := unrepeatable(answering, search=search, temperature=temperature):
+        errors.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
 
     # 3. The run.
     with described(errors, "answering", len(asked)) as tell:
@@ -138,21 +160,29 @@ def eval_command(
             failed = f", {now.failed} failed" if now.failed else ""
             tell(now.done, f"accuracy {interval(wilson(now.correct, now.scored))}{failed}")
 
-        report = asyncio.run(
-            evaluate(
-                asked,
-                ready.engine,
-                chooser,
-                strategy(search),
-                settings,
-                concurrency=concurrency,
-                truth=_truth(asked),
-                out=None if out is None else out / TRACES,
-                progress=progress,
-                versions={"model": ready.card.name},
-            )
-        )
+        async def answers() -> EvaluationReport:
+            try:
+                return await evaluate(
+                    asked,
+                    answering.engine,
+                    chooser,
+                    strategy(search),
+                    settings,
+                    concurrency=concurrency,
+                    truth=_truth(asked),
+                    out=None if out is None else out / TRACES,
+                    progress=progress,
+                    versions={"model": answering.card.name},
+                )
+            finally:
+                await answering.aclose()
+
+        # A folder of another run is refused when the run starts; until then its probe is not ours to replace.
+        if out is not None and not (out / TRACES).exists():
+            _keep_probe(out, answering)
+        report = asyncio.run(answers())
     if out is not None:
+        _keep_probe(out, answering)
         with whole_file(out / REPORT) as stream:
             stream.write(report.to_json().encode() + b"\n")
 
@@ -172,6 +202,15 @@ def eval_command(
         first = next(iter(report.failed.values()))
         again = "the same command tries them again" if out is not None else "with --out, a second start tries only them"
         raise EngineError(f"{len(report.failed)} of {report.questions} questions have no answer: {first}", hint=again)
+
+
+def _keep_probe(out: Path, model: LoadedModel) -> None:
+    """Keep beside the results what the server was seen to do, if there is one."""
+    from stepsight.files import whole_file
+
+    if model.probe is not None:
+        with whole_file(out / PROBE) as stream:
+            stream.write(model.probe.model_dump_json(indent=2).encode() + b"\n")
 
 
 def read_run(path: Path, questions: Sequence[Question]) -> EvaluationReport:

@@ -16,7 +16,12 @@ _SEARCH = "Search"
 
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="pico (shipped), a model folder, or a hub id.", rich_help_panel=_MODEL),
+    typer.Option(
+        "--model",
+        "-m",
+        help="pico (shipped), a model folder, or a hub id; with --server, its id there.",
+        rich_help_panel=_MODEL,
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=_MODEL)]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL)]
@@ -63,6 +68,30 @@ MaxRowsOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads of torch inside one operation.", min=1, rich_help_panel=_MODEL)
 ]
+ServerOption = Annotated[
+    str,
+    typer.Option(
+        "--server",
+        help="Base URL of a server that speaks OpenAI's chat protocol and runs the model, such as "
+        "http://localhost:8000/v1; the key, if any, is STEPSIGHT_API_KEY or OPENAI_API_KEY.",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+ServerSeedsOption = Annotated[
+    bool,
+    typer.Option("--server-seeds", help="Send seeds to the server; a few servers die of it.", rich_help_panel=_MODEL),
+]
+JudgePromptsOption = Annotated[
+    str,
+    typer.Option(
+        "--judge-prompts",
+        help="Version of the judging texts: paper-1 or short-2 (pico's). Default: what the model's card names, else "
+        "paper-1.",
+        rich_help_panel=_SEARCH,
+        show_default=False,
+    ),
+]
 SearchOption = Annotated[
     str, typer.Option("--search", "-s", help="stage-beam, best-of-n or greedy.", rich_help_panel=_SEARCH)
 ]
@@ -72,7 +101,10 @@ WidthOption = Annotated[
 JudgeOption = Annotated[
     str,
     typer.Option(
-        "--judge", "-j", help="Who chooses between candidates: self, likelihood or vote.", rich_help_panel=_SEARCH
+        "--judge",
+        "-j",
+        help="Who chooses between candidates: self, written, likelihood or vote.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Of all sampling; the same seed gives the same answer.")]

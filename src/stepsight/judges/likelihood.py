@@ -37,7 +37,7 @@ class LikelihoodJudge:
             if candidate.logprob is None:
                 raise CapabilityError(
                     "the judge 'likelihood' needs log-probabilities of the candidates, and the engine gave none",
-                    hint="use the judge 'vote' with the strategy 'best-of-n', or the strategy 'greedy'",
+                    hint="use the judge 'written', or 'vote' with best-of-n",
                 )
             scores[candidate.id] = candidate.logprob / max(1, candidate.tokens) if self.normalise else candidate.logprob
         faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}

@@ -22,13 +22,26 @@ from stepsight.errors import CapabilityError
 from stepsight.judges.reading import check_candidates, malformed, stage_texts, unit_text
 from stepsight.judges.tournament import Duel, Pair, Ties, knock_out, round_robin
 from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
-from stepsight.protocols import Engine, ScoreRequest, ScoreResult
+from stepsight.protocols import Engine, ScoreRequest
 from stepsight.records import Candidate, Comparison, Question, Verdict
 from stepsight.seeds import derive_seed
 from stepsight.stages import Stage
 
 _FLOOR = -100.0
 """Log-probabilities below are read as this; keeps minus infinity out of differences and records."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a model holds of a request's options: their log-probabilities, and its words where it was asked for any.
+
+    `tokens` counts those computed, of prompt and reply; `cached` those reused.
+    """
+
+    logprobs: tuple[float, ...]
+    tokens: int
+    cached: int
+    said: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,19 @@ class SelfJudge:
     all_pairs_up_to: int = 6
     seed: int = 0
     name: str = field(default="self", init=False)
+    why_unreadable: str = field(default="the options hold too little probability", init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.engine.capabilities.logprobs:
             raise CapabilityError(
                 f"the judge 'self' reads log-probabilities, and the engine {self.engine.name} gives none",
-                hint="use the judge 'vote' with the strategy 'best-of-n', or the strategy 'greedy'",
+                hint="use the judge 'written', which reads what the model writes, or 'vote' with best-of-n",
             )
+
+    async def ask(self, requests: Sequence[ScoreRequest]) -> list[Opinion]:
+        """The model's opinion on each request, in order; one batch."""
+        results = await self.engine.score(requests)
+        return [Opinion(result.logprobs, result.computed, result.cached) for result in results]
 
     async def judge(
         self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
@@ -155,10 +174,10 @@ class _Bout:
             for pair in pairs
             for one, other in (pair, pair[::-1])
         ]
-        results = await self._score(requests)
+        opinions = await self._ask(requests)
         return [
             self._duel(pair, forward, backward)
-            for pair, forward, backward in zip(pairs, results[::2], results[1::2], strict=True)
+            for pair, forward, backward in zip(pairs, opinions[::2], opinions[1::2], strict=True)
         ]
 
     async def screen(self, ids: Sequence[int]) -> list[int]:
@@ -174,10 +193,12 @@ class _Bout:
             for one in ids
         ]
         odds: dict[int, float] = {}
-        for one, result in zip(ids, await self._score(requests), strict=True):
-            logprobs = _floored(result)
+        for one, opinion in zip(ids, await self._ask(requests), strict=True):
+            logprobs = _floored(opinion)
             readable = self._readable(logprobs)
             self.screened[str(one)] = {"logprobs": logprobs, "readable": readable}
+            if opinion.said is not None:
+                self.screened[str(one)]["said"] = opinion.said
             if readable:
                 odds[one] = logprobs[0] - logprobs[1]
             else:
@@ -186,9 +207,11 @@ class _Bout:
             return []
         return sorted((one for one in odds if odds[one] < 0), key=lambda one: (-odds[one], one))
 
-    def _duel(self, pair: Pair, forward: ScoreResult, backward: ScoreResult) -> Duel:
+    def _duel(self, pair: Pair, forward: Opinion, backward: Opinion) -> Duel:
         ab, ba = _floored(forward), _floored(backward)
         evidence: dict[str, Any] = {"forward": ab, "backward": ba}
+        if forward.said is not None or backward.said is not None:
+            evidence["said"] = {"forward": forward.said, "backward": backward.said}
         if self._readable(ab) and self._readable(ba):
             first_ahead, second_ahead = ab[0] - ab[1], ba[0] - ba[1]
             log_odds = evidence["log_odds"] = (first_ahead - second_ahead) / 2
@@ -199,23 +222,23 @@ class _Bout:
             else:
                 duel, reason = Duel("tie", log_odds), "the two orders disagree"
         else:
-            duel, reason = Duel("unreadable", None), "the options hold too little probability"
+            duel, reason = Duel("unreadable", None), self.judge.why_unreadable
             self.unreadable += 1
         self.comparisons.append(
             Comparison(first=pair[0], second=pair[1], outcome=duel.outcome, reason=reason, evidence=evidence)
         )
         return duel
 
-    async def _score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
-        results = await self.judge.engine.score(requests)
+    async def _ask(self, requests: Sequence[ScoreRequest]) -> list[Opinion]:
+        opinions = await self.judge.ask(requests)
         self.calls += len(requests)
-        self.tokens += sum(result.computed for result in results)
-        self.cached += sum(result.cached for result in results)
-        return results
+        self.tokens += sum(opinion.tokens for opinion in opinions)
+        self.cached += sum(opinion.cached for opinion in opinions)
+        return opinions
 
     def _readable(self, logprobs: Sequence[float]) -> bool:
         return sum(math.exp(logprob) for logprob in logprobs) >= self.judge.min_mass
 
 
-def _floored(result: ScoreResult) -> list[float]:
-    return [max(_FLOOR, logprob) for logprob in result.logprobs]
+def _floored(opinion: Opinion) -> list[float]:
+    return [max(_FLOOR, logprob) for logprob in opinion.logprobs]

@@ -193,7 +193,7 @@ def _check(
     if settings.width > 1 and judge is None:
         raise InputError(
             f"{strategy} draws {settings.width} candidates and has no judge to choose between them",
-            hint="name a judge (self, likelihood or vote), or set the width to 1",
+            hint="name a judge (self, written, likelihood or vote), or set the width to 1",
         )
     if continues and not engine.capabilities.prefix:
         raise CapabilityError(

@@ -1,0 +1,139 @@
+"""One server as seen from one event loop: sends a request, and asks again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import httpx2
+
+from stepsight.engines.openai.address import Key
+from stepsight.engines.openai.faults import refusal, timed_out, unreachable, unreadable
+from stepsight.engines.openai.retrying import Backoff, retry_after
+from stepsight.engines.openai.window import Gate, Window
+from stepsight.errors import EngineError, InputError, StepsightError
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to ask, and with what patience.
+
+    url: checked by `checked_url`. model: the id that requests name. timeout: seconds until a whole reply must be
+    there. most_at_once: the ceiling of the window of requests under way. rng, clock, sleep: for tests.
+    """
+
+    url: str
+    model: str
+    key: Key = field(default_factory=Key)
+    timeout: float = 600.0
+    most_at_once: int = 64
+    backoff: Backoff = field(default_factory=Backoff)
+    rng: Random = field(default_factory=Random, compare=False)
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, compare=False)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: StepsightError
+    wait: float | None = None  # what the server asked for
+    overload: bool = False
+
+
+class Link:
+    """A pool of connections to a server, for the event loop on which it was made.
+
+    Cancelling a task that waits for a reply closes its connection, by which servers notice and stop working on it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.window = Window(limit=min(8.0, float(server.most_at_once)), most=server.most_at_once)
+        self.sent = 0
+        self._gate = Gate(self.window, server.clock, server.sleep)
+        # The pool must never be narrower than the window, or requests would queue unseen inside it and time out there.
+        self._client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(server.timeout, connect=10.0, pool=None),
+            limits=httpx2.Limits(max_connections=server.most_at_once, max_keepalive_connections=server.most_at_once),
+            headers=server.key.headers(),
+        )
+
+    async def post(self, path: str, payload: Json) -> Json:
+        """Send `payload` and return the reply's JSON object.
+
+        Raises:
+            StepsightError: as `stepsight.engines.openai.faults` says; only after all attempts if asking again may help.
+        """
+        return await self._patiently("POST", path, json.dumps(payload).encode())
+
+    async def get(self, path: str) -> Json:
+        """Ask for a resource; raises as `post`."""
+        return await self._patiently("GET", path, None)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _patiently(self, method: str, path: str, body: bytes | None) -> Json:
+        server = self.server
+        failures = 0
+        while True:
+            outcome = await self._once(method, path, body)
+            if not isinstance(outcome, _Failure):
+                return outcome
+            failures += 1
+            wait = server.backoff.wait(failures, outcome.wait, server.rng) if outcome.error.retryable else None
+            if wait is None:
+                raise _given_up(outcome, failures)
+            if outcome.wait is not None:
+                self._gate.pause(outcome.wait)
+            await server.sleep(wait)
+
+    async def _once(self, method: str, path: str, body: bytes | None) -> Json | _Failure:
+        server = self.server
+        async with self._gate.passage() as ticket:
+            self.sent += 1
+            try:
+                async with asyncio.timeout(server.timeout):
+                    reply = await self._client.request(
+                        method, f"{server.url}{path}", content=body, headers={"Content-Type": "application/json"}
+                    )
+                    text = reply.text
+            except (TimeoutError, httpx2.TimeoutException) as error:
+                if isinstance(error, httpx2.ConnectTimeout):
+                    return _Failure(unreachable(server.url, "no connection within 10 s"))
+                self.window.overloaded(ticket)
+                return _Failure(timed_out(server.url, f"no whole reply within {server.timeout:g} s"))
+            except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.ProxyError) as error:
+                raise InputError(f"the server {server.url} cannot be asked: {error}") from error
+            except httpx2.RequestError as error:
+                return _Failure(unreachable(server.url, server.key.hidden_in(str(error)) or type(error).__name__))
+            if reply.status_code != 200:
+                error_ = refusal(reply.status_code, text, model=server.model, url=server.url, key=server.key)
+                if error_.retryable and reply.status_code in (429, 503):
+                    self.window.overloaded(ticket)
+                return _Failure(error_, retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)))
+            self.window.succeeded()
+        with suppress(ValueError):
+            found = json.loads(text)
+            if isinstance(found, dict):
+                return found
+        return _Failure(unreadable(server.url, "it is no JSON object"))
+
+
+def _given_up(failure: _Failure, failures: int) -> StepsightError:
+    """The last error, with how often it was tried; kept as it is if it was not worth trying again."""
+    error = failure.error
+    if not error.retryable or not isinstance(error, EngineError):
+        return error
+    wanted = f"; it asks to wait {failure.wait:.0f} s" if failure.wait else ""
+    return EngineError(f"{error.args[0]}, tried {failures} times{wanted}", hint=error.hint, retryable=True)

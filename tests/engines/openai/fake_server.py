@@ -1,0 +1,342 @@
+"""A server that speaks the chat protocol over real HTTP, with the manners and the faults it is told to have.
+
+Behind it stands the scripted engine, so whole searches run against it and give the texts of that engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from PIL import Image
+from tests.engines.openai.fake_model import say, tokens_of, top
+
+from stepsight.engines.scripted import ScriptedEngine
+from stepsight.protocols import Completion, SampleRequest, SampleResult, Turn
+from stepsight.records import Finish, Piece
+
+
+@dataclass(frozen=True)
+class Manners:
+    """What the server does and leaves undone.
+
+    stops: "included" (leaves them in if asked to), "named", "cut" (without a word) or "ignored". n: the most choices
+    it gives. cache: reports cached tokens. blind: its cache looks at a picture's place only. strict: an unknown field
+    is an error. seeds: "kept", "ignored" or "deadly". tempered: log-probabilities depend on the temperature.
+    """
+
+    prefix: bool = True
+    images: bool = True
+    n: int = 99
+    stops: str = "included"
+    logprobs: int = 20
+    tempered: bool = False
+    cache: bool = True
+    blind: bool = False
+    strict: bool = False
+    seeds: str = "kept"
+    key: str = ""
+    context: int = 100_000
+    thinks: bool = False
+    models: tuple[str, ...] = ("scripted-vl",)
+    finish: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one request, in the order given: a wait, then a status, or a cut after so many bytes.
+
+    The wait ends early once `until` says so.
+    """
+
+    status: int = 200
+    message: str = "injected"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait: float = 0.0
+    until: Callable[[], bool] = lambda: False
+    cut: int | None = None
+    body: bytes | None = None
+
+
+_OURS = {"continue_final_message", "add_generation_prompt", "include_stop_str_in_output"}
+
+
+class FakeServer:
+    """Serves from a thread while the `with` block runs; `faults` are used up one per request for a completion."""
+
+    def __init__(self, manners: Manners | None = None, faults: Iterable[Fault] = ()) -> None:
+        self.manners = manners or Manners()
+        self.faults = deque(faults)
+        self.engine = ScriptedEngine(say)
+        self.seen: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.gone = 0  # clients that went away while they were being served
+        self.most_at_once = 0
+        self.dead = False
+        self._at_once = 0
+        self._slots: Counter[str] = Counter()
+        self._first_picture: dict[str, Path] = {}
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                owner._sockets.add(self.connection)
+
+            def finish(self) -> None:
+                super().finish()
+                owner._sockets.discard(self.connection)
+
+            def do_GET(self) -> None:
+                owner._listed(self)
+
+            def do_POST(self) -> None:
+                owner._posted(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def __enter__(self) -> FakeServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        for connection in list(self._sockets):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    # What clients ask for.
+
+    def _listed(self, handler: BaseHTTPRequestHandler) -> None:
+        if self._locked_out(handler):
+            return
+        if handler.path != "/v1/models":
+            return _send(handler, 404, {"error": {"message": "no such path"}})
+        rows = [{"id": name, "object": "model", "max_model_len": self.manners.context} for name in self.manners.models]
+        return _send(handler, 200, {"object": "list", "data": rows})
+
+    def _posted(self, handler: BaseHTTPRequestHandler) -> None:
+        payload = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with self._lock:
+            self.seen.append(payload)
+            self.headers.append(dict(handler.headers))
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            fault = self.faults.popleft() if self.faults else Fault()
+        try:
+            self._answer(handler, payload, fault)
+        except (BrokenPipeError, ConnectionResetError):
+            self.gone += 1
+            handler.close_connection = True
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any], fault: Fault) -> None:
+        if fault.wait and _left_within(handler.connection, fault):
+            raise BrokenPipeError
+        if self._locked_out(handler):
+            return
+        if fault.status != 200:
+            return _send(handler, fault.status, {"error": {"message": fault.message}}, fault.headers)
+        if self.dead or fault.cut == 0:
+            return _hang_up(handler)
+        refusal = self._refused(payload)
+        if refusal is not None:
+            return _send(handler, refusal[0], {"error": {"message": refusal[1]}})
+        if "seed" in payload and self.manners.seeds == "deadly":
+            self.dead = True
+            return _hang_up(handler)
+        with self._lock:
+            body = json.dumps(self._reply(payload)).encode()
+        _send(handler, 200, fault.body if fault.body is not None else body, cut=fault.cut)
+
+    def _locked_out(self, handler: BaseHTTPRequestHandler) -> bool:
+        given = handler.headers.get("Authorization", "")
+        if self.manners.key and given != f"Bearer {self.manners.key}":
+            _send(handler, 401, {"error": {"message": f"Incorrect API key provided: {given}"}})
+            return True
+        return False
+
+    def _refused(self, payload: dict[str, Any]) -> tuple[int, str] | None:
+        manners = self.manners
+        if payload["model"] not in manners.models:
+            return 404, f"The model `{payload['model']}` does not exist."
+        if manners.strict and (unknown := _OURS & payload.keys()):
+            return 400, f"Unrecognized request argument supplied: {sorted(unknown)[0]}"
+        if payload.get("top_logprobs", 0) > manners.logprobs and manners.logprobs:
+            return 400, f"top_logprobs must be at most {manners.logprobs}"
+        parts = [
+            part
+            for message in payload["messages"]
+            if isinstance(message["content"], list)
+            for part in message["content"]
+        ]
+        if not manners.images and any(part["type"] == "image_url" for part in parts):
+            return 400, "this is not a multimodal model"
+        words = sum(len(tokens_of(part["text"])) for part in parts if part["type"] == "text")
+        if words + payload.get("max_tokens", 0) > manners.context:
+            return 400, f"This model's maximum context length is {manners.context} tokens. However, you requested more."
+        return None
+
+    # How it answers.
+
+    def _reply(self, payload: dict[str, Any]) -> dict[str, Any]:
+        manners = self.manners
+        request = self._request(payload)
+        seeds = request.seeds
+        if "seed" not in payload or manners.seeds == "ignored":
+            # A model without seeds says something else each time it is asked the same.
+            key = json.dumps([payload["messages"], payload["max_tokens"], payload["temperature"] > 0])
+            first = self._slots[key] if payload["temperature"] else 0
+            self._slots[key] += len(seeds)
+            seeds = tuple(range(first, first + len(seeds)))
+        result = self.sampled(request, seeds)
+        choices = [self._choice(index, one, request, payload) for index, one in enumerate(result.completions)]
+        prompt = result.computed + result.cached
+        usage: dict[str, Any] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": sum(one.tokens for one in result.completions),
+        }
+        if manners.cache and result.cached:
+            usage["prompt_tokens_details"] = {"cached_tokens": result.cached}
+        return {"id": "chatcmpl-1", "object": "chat.completion", "choices": choices, "usage": usage}
+
+    def sampled(self, request: SampleRequest, seeds: Sequence[int]) -> SampleResult:
+        """What the model behind the server writes; a test may put another one there."""
+        engine = ScriptedEngine(lambda asked, slot, seed: say(asked, seeds[slot], seeds[slot]))
+        engine._seen = self.engine._seen
+        return asyncio.run(engine.sample(request))
+
+    def picture(self, url: str) -> Path:
+        """A name for a picture that says its colour and tells it from all others."""
+        data = base64.b64decode(url.partition("base64,")[2])
+        with Image.open(io.BytesIO(data)) as picture:
+            red, _, blue = picture.getpixel((picture.width - 1, picture.height - 1))  # type: ignore[misc]
+        return Path(f"{'red' if red > blue else 'blue'}-{hashlib.sha256(data).hexdigest()[:12]}.png")
+
+    def _request(self, payload: dict[str, Any]) -> SampleRequest:
+        messages = list(payload["messages"])
+        prefix: tuple[Piece, ...] = ()
+        if messages[-1]["role"] == "assistant":
+            begun = messages.pop()["content"]
+            if self.manners.prefix and payload.get("continue_final_message"):
+                assert payload.get("add_generation_prompt") is False
+                prefix = (Piece(text=begun),)
+        stop = payload.get("stop") or []
+        count = min(payload.get("n", 1), self.manners.n)
+        return SampleRequest(
+            turns=tuple(self._turn(message) for message in messages),
+            seeds=(payload["seed"],) if "seed" in payload else tuple(range(count)),
+            prefix=prefix,
+            stop=() if self.manners.stops == "ignored" else tuple(stop),
+            max_tokens=payload["max_tokens"],
+            temperature=payload["temperature"],
+        )
+
+    def _turn(self, message: dict[str, Any]) -> Turn:
+        content = message["content"]
+        if isinstance(content, str):
+            return Turn(message["role"], content)
+        text = "".join(part["text"] for part in content if part["type"] == "text")
+        images = tuple(self.picture(part["image_url"]["url"]) for part in content if part["type"] == "image_url")
+        if self.manners.blind and images:
+            images = (self._first_picture.setdefault(text, images[0]),)
+        return Turn(message["role"], text, images)
+
+    def _choice(self, index: int, one: Completion, request: SampleRequest, payload: dict[str, Any]) -> dict[str, Any]:
+        manners = self.manners
+        text, ended = one.piece.text, next((stop for stop in request.stop if one.piece.text.endswith(stop)), None)
+        included = manners.stops == "included" and payload.get("include_stop_str_in_output")
+        steps = tokens_of(text)
+        if ended and not included:
+            text = text.removesuffix(ended)
+        choice: dict[str, Any] = {
+            "index": index,
+            "message": {"role": "assistant", "content": None if manners.thinks else text},
+            "finish_reason": manners.finish or ("length" if one.finish is Finish.LENGTH else "stop"),
+        }
+        if manners.stops in ("included", "named"):
+            choice["stop_reason"] = ended
+        if payload.get("logprobs") and manners.logprobs:
+            heat = max(payload["temperature"], 0.1) if manners.tempered else 1.0
+            listed = top(request) if payload.get("top_logprobs") else {}
+            rows = [{"token": token, "logprob": value / heat} for token, value in listed.items()]
+            content = [{"token": step, "logprob": -0.5 / heat, "top_logprobs": rows} for step in steps]
+            if rows:
+                content[0] |= max(rows, key=lambda row: float(str(row["logprob"])))
+            choice["logprobs"] = {"content": content}
+        return choice
+
+
+def _send(
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    body: Mapping[str, Any] | bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    cut: int | None = None,
+) -> None:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(data)))
+    for name, value in (headers or {}).items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(data[:cut])
+    if cut is not None:
+        _hang_up(handler)
+
+
+def _hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.flush()
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _left_within(connection: socket.socket, fault: Fault) -> bool:
+    """Wait as the fault says; whether the client closes its side meanwhile."""
+    end = time.monotonic() + fault.wait
+    while (left := end - time.monotonic()) > 0 and not fault.until():
+        if select.select([connection], [], [], min(left, 0.02))[0]:
+            try:
+                if not connection.recv(1, socket.MSG_PEEK):
+                    return True
+            except OSError:
+                return True
+            time.sleep(0.01)
+    return False
