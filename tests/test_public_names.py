@@ -51,6 +51,7 @@ PUBLIC = [
     "StepsightError",
     "InputError",
     "PictureError",
+    "TooLongError",
     "RecipeError",
     "RecordError",
     "MissingExtraError",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RecipeError,
         RecordError,
         StepsightError,
+        TooLongError,
     )
     from stepsight.jsonl import append_jsonl, read_jsonl, sift_jsonl, write_jsonl
     from stepsight.protocols import Engine, Event, Judge, SearchSettings, Strategy
@@ -41,7 +42,7 @@ _HOME = {
     "assembly": "ModelChoice",
     "errors": (
         "CapabilityError EngineError InputError MissingExtraError ModelError PictureError RecipeError "
-        "RecordError StepsightError"
+        "RecordError StepsightError TooLongError"
     ),
     "jsonl": "append_jsonl read_jsonl sift_jsonl write_jsonl",
     "protocols": "Engine Event Judge SearchSettings Strategy",
@@ -81,6 +82,7 @@ __all__ = [
     "StageStream",
     "StepsightError",
     "Strategy",
+    "TooLongError",
     "Trace",
     "Usage",
     "Verdict",

@@ -3,6 +3,7 @@
     StepsightError
     ├── InputError            something the user gave: a path, a question, an option
     │   ├── PictureError      not a picture, unreadable, too large
+    │   ├── TooLongError      a prompt, or prompt and answer, beyond what the model holds
     │   ├── RecipeError       a recipe that does not check out; lists all its faults
     │   └── RecordError       a malformed row, with its file and line
     ├── MissingExtraError     an optional dependency is not installed
@@ -35,6 +36,10 @@ class InputError(StepsightError):
 
 class PictureError(InputError):
     """A file is not a picture, cannot be read, or is too large."""
+
+
+class TooLongError(InputError):
+    """A prompt, or prompt and answer together, are longer than the model holds."""
 
 
 class RecipeError(InputError):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.doubles import DreamEngine, quality
 
-from stepsight.errors import EngineError, InputError
+from stepsight.errors import EngineError, InputError, PictureError, StepsightError, TooLongError
 from stepsight.evaluation import EvaluationReport, Progress, compare, evaluate
 from stepsight.jsonl import read_jsonl
 from stepsight.judges import LikelihoodJudge, SelfJudge
@@ -47,7 +47,7 @@ def results(report: EvaluationReport) -> dict[str, Any]:
 class Flaky(DreamEngine):
     """Fails on the questions named in `broken`; keeps how many were under way at once."""
 
-    broken: Mapping[str, EngineError] = field(default_factory=dict)
+    broken: Mapping[str, StepsightError] = field(default_factory=dict)
     under_way: int = 0
     most: int = 0
 
@@ -199,9 +199,14 @@ async def test_a_cancelled_run_keeps_what_is_finished(tmp_path: Path) -> None:
     assert (report.resumed, report.questions) == (2, 6)
 
 
-async def test_a_passing_failure_is_reported_and_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [EngineError("busy", retryable=True), TooLongError("busy"), PictureError("busy")],
+    ids=["passing", "too long", "no picture"],
+)
+async def test_a_failure_of_one_question_is_reported_and_tried_again(tmp_path: Path, error: StepsightError) -> None:
     out, asked = tmp_path / "t.jsonl", questions(4)
-    broken = Flaky(broken={"in 2?": EngineError("busy", retryable=True)})
+    broken = Flaky(broken={"in 2?": error})
     report = await evaluate(asked, broken, None, greedy, WIDE, concurrency=2, out=out)
     assert report.failed == {"q2": "busy"}
     assert (report.questions, report.format_valid.n) == (4, 3)

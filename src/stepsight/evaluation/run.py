@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stepsight.errors import EngineError, InputError
+from stepsight.errors import EngineError, InputError, PictureError, StepsightError, TooLongError
 from stepsight.evaluation.report import EvaluationReport, Row, Truth, score, summarise
 from stepsight.files import whole_file
 from stepsight.jsonl import append_jsonl, sift_jsonl, write_jsonl
@@ -50,8 +50,9 @@ async def evaluate(
 ) -> EvaluationReport:
     """Answer every question and score the answers.
 
-    A question on which the engine fails for a passing reason (`retryable`) is reported under `failed` and left for the
-    next start; any other error stops the run, and what is finished stays in `out`.
+    A question that cannot be asked (its picture is unreadable, it is too long for the model), or on which the engine
+    fails for a passing reason (`retryable`), is reported under `failed` and left for the next start; any other error
+    stops the run, and what is finished stays in `out`.
 
     Args:
         questions: what to ask; ids must differ.
@@ -91,6 +92,9 @@ async def evaluate(
         for question in queue:
             try:
                 trace = await strategy(question, engine, judge, settings)
+            except (PictureError, TooLongError) as error:
+                # The fault of this question, not of the run.
+                run.fail(question, error)
             except EngineError as error:
                 if not error.retryable:
                     raise
@@ -135,7 +139,7 @@ class _Run:
         self.example = self.example or trace
         self.rows.append(score(question, trace, truth))
 
-    def fail(self, question: Question, error: EngineError) -> None:
+    def fail(self, question: Question, error: StepsightError) -> None:
         self.failed[question.id] = str(error)
 
     def tell(self) -> None:

@@ -19,7 +19,7 @@ from stepsight.engines.openai.engine import COMPLETIONS
 from stepsight.engines.openai.link import Link
 from stepsight.engines.openai.retrying import Backoff
 from stepsight.engines.openai.trials import QUESTION
-from stepsight.errors import EngineError, ModelError, StepsightError
+from stepsight.errors import EngineError, ModelError, StepsightError, TooLongError
 
 PAYLOAD: dict[str, Any] = {
     "model": MODEL,
@@ -75,16 +75,16 @@ FINAL = [
     (Fault(401), EngineError, "no.* is set|none is set"),
     (Fault(403), EngineError, "STEPSIGHT_API_KEY"),
     (Fault(404, "no such model"), ModelError, "no such model"),
-    (Fault(400, "This model's maximum context length is 9 tokens."), EngineError, "do not fit.*--max-tokens"),
+    (Fault(400, "This model's maximum context length is 9 tokens."), TooLongError, "do not fit.*--max-tokens"),
     (
         Fault(400, "The input (9 tokens) is longer than the model's context length (8 tokens)."),
-        EngineError,
+        TooLongError,
         "do not fit",
     ),
-    (Fault(400, "request (9 tokens) exceeds the available context size (8 tokens)"), EngineError, "do not fit"),
-    (Fault(400, "The decoder prompt is longer than the maximum model length of 9."), EngineError, "do not fit"),
-    (Fault(400, "Input length 9 exceeds the maximum allowed length (8 tokens)."), EngineError, "do not fit"),
-    (Fault(413, "prompt is too long: 9 tokens > 8 maximum"), EngineError, "do not fit"),
+    (Fault(400, "request (9 tokens) exceeds the available context size (8 tokens)"), TooLongError, "do not fit"),
+    (Fault(400, "The decoder prompt is longer than the maximum model length of 9."), TooLongError, "do not fit"),
+    (Fault(400, "Input length 9 exceeds the maximum allowed length (8 tokens)."), TooLongError, "do not fit"),
+    (Fault(413, "prompt is too long: 9 tokens > 8 maximum"), TooLongError, "do not fit"),
     (Fault(400, "temperature must be positive"), EngineError, "temperature must be positive"),
     (Fault(422, "extra fields"), EngineError, "extra fields"),
     (Fault(429, "You exceeded your current quota: insufficient_quota"), EngineError, "on credit"),

@@ -19,7 +19,7 @@ import re
 from http import HTTPStatus
 
 from stepsight.engines.openai.address import KEY_VARIABLES, Key
-from stepsight.errors import EngineError, ModelError, StepsightError
+from stepsight.errors import EngineError, ModelError, StepsightError, TooLongError
 
 _OVERFLOW = re.compile(
     r"context[_ ](length|size|window|limit)|maximum (model|prompt) length|maximum allowed (input )?length"
@@ -67,7 +67,7 @@ def refusal(status: int, body: str, *, model: str, url: str, key: Key) -> Stepsi
     if 300 <= status < 400:
         return EngineError(f"the server {url} sends us elsewhere ({status})", hint="give the address it really has")
     if status in (400, 413, 422) and _OVERFLOW.search(f"{words} {body[:2000]}"):
-        return EngineError(
+        return TooLongError(
             f"prompt and answer do not fit into the model's context: {words}",
             hint="lower --max-tokens, use a smaller picture, or start the server with a longer context",
         )

@@ -15,7 +15,7 @@ from stepsight.engines.transformers.filling import Filled, Filler, Found
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, SampleJob, ScoreJob
 from stepsight.engines.transformers.prompts import Prompt, PromptEncoder
-from stepsight.errors import EngineError, InputError, StepsightError
+from stepsight.errors import EngineError, InputError, StepsightError, TooLongError
 from stepsight.protocols import Completion, SampleResult, ScoreResult
 
 _log = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ class Worker:
 
     def _check(self, prompt: Prompt, *, room: int) -> None:
         if len(prompt) + room > self._runner.context:
-            raise InputError(
+            raise TooLongError(
                 f"the prompt has {len(prompt)} tokens; the model holds {self._runner.context}",
                 hint="ask a shorter question or use a model with a longer context",
             )
