@@ -73,7 +73,7 @@ ServerOption = Annotated[
     typer.Option(
         "--server",
         help="Base URL of a server that speaks OpenAI's chat protocol and runs the model, such as "
-        "http://localhost:8000/v1; the key, if any, is STEPSIGHT_API_KEY or OPENAI_API_KEY.",
+        "http://localhost:8000/v1; the key, if any, is STEPSIGHT_API_KEY (for OpenAI, OPENAI_API_KEY too).",
         rich_help_panel=_MODEL,
         show_default=False,
     ),

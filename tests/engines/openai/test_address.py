@@ -37,15 +37,29 @@ def test_a_name_and_password_in_the_address_are_refused_and_not_repeated() -> No
     assert "STEPSIGHT_API_KEY" in str(caught.value)
 
 
+OPENAI = "https://api.openai.com/v1"
+
+
 def test_the_key_comes_from_the_first_variable_that_is_set() -> None:
     both = {"STEPSIGHT_API_KEY": "ours", "OPENAI_API_KEY": "theirs"}
-    assert Key.from_environment(both).headers() == {"Authorization": "Bearer ours"}
-    assert Key.from_environment({**both, "STEPSIGHT_API_KEY": "  "}).headers() == {"Authorization": "Bearer theirs"}
-    assert Key.from_environment({}).headers() == {}
+    assert Key.from_environment(OPENAI, both).headers() == {"Authorization": "Bearer ours"}
+    assert Key.from_environment(OPENAI, {**both, "STEPSIGHT_API_KEY": "  "}).headers() == {
+        "Authorization": "Bearer theirs"
+    }
+    assert Key.from_environment(OPENAI, {}).headers() == {}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8000/v1", "https://openai.com.example/v1", "https://myopenai.com/v1"]
+)
+def test_the_key_of_openai_goes_to_openai_only(url: str) -> None:
+    assert Key.from_environment(url, {"OPENAI_API_KEY": "theirs"}).headers() == {}
+    both = {"STEPSIGHT_API_KEY": "ours", "OPENAI_API_KEY": "theirs"}
+    assert Key.from_environment(url, both).headers() == {"Authorization": "Bearer ours"}
 
 
 def test_a_key_hides_itself() -> None:
-    key = Key.from_environment({"OPENAI_API_KEY": "sk-secret"})
+    key = Key.from_environment(OPENAI, {"OPENAI_API_KEY": "sk-secret"})
     assert "secret" not in f"{key!r} {key} {vars(key).keys()}"
     assert key.hidden_in("you sent sk-secret!") == "you sent [key]!"
     assert Key().hidden_in("nothing to hide") == "nothing to hide"
@@ -54,6 +68,6 @@ def test_a_key_hides_itself() -> None:
 @pytest.mark.parametrize("value", ["sk-a\nb", "sk-ä", "sk a"])
 def test_a_key_that_cannot_be_sent_is_named_by_its_variable_alone(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        Key.from_environment({"OPENAI_API_KEY": value})
+        Key.from_environment(OPENAI, {"OPENAI_API_KEY": value})
     assert "OPENAI_API_KEY" in str(caught.value)
     assert value not in str(caught.value)

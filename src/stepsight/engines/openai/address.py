@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from stepsight.errors import InputError
 
 KEY_VARIABLES = ("STEPSIGHT_API_KEY", "OPENAI_API_KEY")
-"""The environment variables that may hold the key; the first that is set is used."""
+"""The environment variables that may hold the key; the first that is set is used, the second for OpenAI only."""
 
 
 def checked_url(url: str) -> str:
@@ -47,14 +47,18 @@ class Key:
         self.source = source
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Key:
-        """Take the key from the first of `KEY_VARIABLES` that is set and not blank.
+    def from_environment(cls, url: str, environment: Mapping[str, str] | None = None) -> Key:
+        """Take the key for a server from the first of `KEY_VARIABLES` that is set and not blank.
+
+        `OPENAI_API_KEY` is set for many other programs; it goes to OpenAI's own hosts and to nobody else.
 
         Raises:
             InputError: it holds a character that cannot be sent; the message names the variable alone.
         """
         variables = os.environ if environment is None else environment
-        for name in KEY_VARIABLES:
+        host = urlsplit(url).hostname or ""
+        theirs = host == "openai.com" or host.endswith(".openai.com")
+        for name in KEY_VARIABLES if theirs else KEY_VARIABLES[:1]:
             value = variables.get(name, "").strip()
             if value:
                 if not value.isascii() or not value.isprintable() or " " in value:

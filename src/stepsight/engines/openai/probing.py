@@ -107,7 +107,8 @@ async def connect(
     Raises:
         StepsightError: an address that is none, no server there, a wrong key, no such model.
     """
-    server = Server(checked_url(url), model, Key.from_environment() if key is None else key, timeout)
+    where = checked_url(url)
+    server = Server(where, model, Key.from_environment(where) if key is None else key, timeout)
     link = Link(replace(server, backoff=PROBING, timeout=min(timeout, 120.0)))
     try:
         listed = await listed_models(link)
