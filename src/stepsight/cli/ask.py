@@ -9,33 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepsight.cli.model_options import brought_model, takes_model
 from stepsight.cli.options import (
-    AttentionOption,
-    CacheOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
-    JudgePromptsOption,
-    MaxRowsOption,
     MaxTokensOption,
-    ModelOption,
-    QuantizeOption,
-    RevisionOption,
-    RowsGbOption,
     SearchOption,
     SeedOption,
-    ServerOption,
-    ServerSeedsOption,
-    SharingOption,
     TemperatureOption,
-    ThreadsOption,
     TopPOption,
-    TrustOption,
     WidthOption,
-    brought_model,
     check_writable,
 )
 
@@ -43,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stepsight.api import Answer, Notice
+    from stepsight.assembly import ModelChoice
     from stepsight.reports.live import LiveSearch
 
 EXAMPLE_QUESTION = "Subtract all small shiny balls. Subtract all purple objects. How many objects are left?"
@@ -51,6 +36,7 @@ EXAMPLE_QUESTION = "Subtract all small shiny balls. Subtract all purple objects.
 _PICTURE_NAME = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
 
 
+@takes_model
 def ask_command(
     context: typer.Context,
     image: Annotated[
@@ -62,7 +48,8 @@ def ask_command(
         ),
     ] = None,
     question: Annotated[str | None, typer.Argument(help="What to ask about it.", show_default=False)] = None,
-    model: ModelOption = "pico",
+    *,
+    choice: ModelChoice,
     search: SearchOption = "stage-beam",
     width: WidthOption = 4,
     judge: JudgeOption = "self",
@@ -78,51 +65,17 @@ def ask_command(
         Path | None, typer.Option("--trace", help="Write everything the search did to this file, as JSON.")
     ] = None,
     as_json: JsonOption = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    revision: RevisionOption = None,
-    trust_remote_code: TrustOption = False,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = "auto",
-    quantize: QuantizeOption = "none",
-    cache_gb: CacheOption = 1.0,
-    max_rows: MaxRowsOption = 64,
-    threads: ThreadsOption = None,
-    rows_gb: RowsGbOption = None,
-    shared_prefix: SharingOption = "auto",
-    server: ServerOption = "",
-    server_seeds: ServerSeedsOption = False,
-    judge_prompts: JudgePromptsOption = "",
 ) -> None:
     """Ask a question about a picture and watch the answer being found."""
     from rich.console import Console
 
     from stepsight.api import ask
-    from stepsight.assembly import ModelChoice
     from stepsight.files import whole_file
     from stepsight.reports.live import LiveSearch
 
     picture, text = what_is_asked(image, question)
     if trace is not None:
         check_writable(trace)
-    choice = ModelChoice(
-        model,
-        device,
-        dtype,
-        revision,
-        trust_remote_code,
-        device_map=device_map,
-        attention=attention,
-        quantize=quantize,
-        cache_gb=cache_gb,
-        max_rows=max_rows,
-        threads=threads,
-        rows_gb=rows_gb,
-        shared_prefix=shared_prefix,
-        server=server,
-        server_seeds=server_seeds,
-        judge_prompts=judge_prompts,
-    )
     console = Console(quiet=as_json, highlight=False)
     errors = Console(stderr=True, highlight=False)
     live = LiveSearch(console, single=width == 1 or search == "greedy")

@@ -8,40 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stepsight.cli.model_options import brought_model, takes_model
 from stepsight.cli.options import (
-    AttentionOption,
-    CacheOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
     GreedyFirstOption,
     JsonOption,
     JudgeOption,
-    JudgePromptsOption,
-    MaxRowsOption,
     MaxTokensOption,
-    ModelOption,
-    QuantizeOption,
-    RevisionOption,
-    RowsGbOption,
     SearchOption,
     SeedOption,
-    ServerOption,
-    ServerSeedsOption,
-    SharingOption,
     TemperatureOption,
-    ThreadsOption,
     TopPOption,
-    TrustOption,
     WidthOption,
-    brought_model,
     check_folder,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stepsight.assembly import LoadedModel
+    from stepsight.assembly import LoadedModel, ModelChoice
     from stepsight.evaluation import EvaluationReport, Progress
     from stepsight.evaluation.report import Truth
     from stepsight.records import Question
@@ -51,6 +35,7 @@ REPORT = "report.json"
 PROBE = "server.json"
 
 
+@takes_model
 def eval_command(
     context: typer.Context,
     questions: Annotated[
@@ -66,7 +51,8 @@ def eval_command(
         Path | None,
         typer.Option(help="Another run's folder, traces or report: print the paired difference to it."),
     ] = None,
-    model: ModelOption = "pico",
+    *,
+    choice: ModelChoice,
     search: SearchOption = "stage-beam",
     width: WidthOption = 4,
     judge: JudgeOption = "self",
@@ -76,21 +62,6 @@ def eval_command(
     max_tokens: MaxTokensOption = 1024,
     greedy_first: GreedyFirstOption = False,
     as_json: JsonOption = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    revision: RevisionOption = None,
-    trust_remote_code: TrustOption = False,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = "auto",
-    quantize: QuantizeOption = "none",
-    cache_gb: CacheOption = 1.0,
-    max_rows: MaxRowsOption = 64,
-    threads: ThreadsOption = None,
-    rows_gb: RowsGbOption = None,
-    shared_prefix: SharingOption = "auto",
-    server: ServerOption = "",
-    server_seeds: ServerSeedsOption = False,
-    judge_prompts: JudgePromptsOption = "",
 ) -> None:
     """Answer many questions, score the answers, and say how sure the scores are."""
     import asyncio
@@ -98,7 +69,6 @@ def eval_command(
     from rich.console import Console
 
     from stepsight.assembly import (
-        ModelChoice,
         build_judge,
         check_choice,
         check_names,
@@ -118,24 +88,6 @@ def eval_command(
     # 1. Everything that can be wrong without a model.
     settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first)
     check_names(search, judge, settings)
-    choice = ModelChoice(
-        model,
-        device,
-        dtype,
-        revision,
-        trust_remote_code,
-        device_map=device_map,
-        attention=attention,
-        quantize=quantize,
-        cache_gb=cache_gb,
-        max_rows=max_rows,
-        threads=threads,
-        rows_gb=rows_gb,
-        shared_prefix=shared_prefix,
-        server=server,
-        server_seeds=server_seeds,
-        judge_prompts=judge_prompts,
-    )
     asked = _questions(questions, limit)
     other = None if compare is None else read_run(compare, asked)
     if out is not None:
@@ -146,9 +98,9 @@ def eval_command(
     ready = brought_model(context)
     if ready is None:
         check_choice(choice)
-        with errors.status(f"loading {model}"):
+        with errors.status(f"loading {choice.name}"):
             ready = load_model(choice)
-    answering = with_judge_prompts(ready, judge_prompts)
+    answering = with_judge_prompts(ready, choice.judge_prompts)
     chooser = build_judge(judge, answering, search=search, width=width)
     if warning := unrepeatable(answering, search=search, temperature=temperature):
         errors.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)

@@ -1,97 +1,15 @@
-"""Options that several verbs share, each said once."""
+"""Options that several verbs share, each said once; those of models are in `model_options.py`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from stepsight.assembly import LoadedModel
-
-_MODEL = "Model"
 _SEARCH = "Search"
 
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="pico (shipped), a model folder, or a hub id; with --server, its id there.",
-        rich_help_panel=_MODEL,
-    ),
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=_MODEL)]
-DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL)]
-RevisionOption = Annotated[str | None, typer.Option(help="Revision of a hub model.", rich_help_panel=_MODEL)]
-TrustOption = Annotated[
-    bool,
-    typer.Option("--trust-remote-code", help="Run code that a hub model brings along.", rich_help_panel=_MODEL),
-]
-DeviceMapOption = Annotated[
-    str | None,
-    typer.Option(
-        "--device-map",
-        help='auto, balanced, or JSON such as {"": "cuda:0"}; instead of --device.',
-        rich_help_panel=_MODEL,
-    ),
-]
-AttentionOption = Annotated[str, typer.Option(help="auto, sdpa or eager.", rich_help_panel=_MODEL)]
-QuantizeOption = Annotated[
-    str, typer.Option(help="none, 8bit or 4bit weights, by bitsandbytes.", rich_help_panel=_MODEL)
-]
-CacheOption = Annotated[
-    float, typer.Option("--cache-gb", help="GiB for key-values and pictures kept.", min=0.0, rich_help_panel=_MODEL)
-]
-RowsGbOption = Annotated[
-    float | None,
-    typer.Option(
-        "--rows-gb",
-        help="GiB for key-values of rows in work; those beyond wait. Half of what is free, unless given.",
-        min=0.0,
-        rich_help_panel=_MODEL,
-    ),
-]
-SharingOption = Annotated[
-    str,
-    typer.Option(
-        "--shared-prefix",
-        help="Whether rows attend to one copy of what they have in common: auto, on or off.",
-        rich_help_panel=_MODEL,
-    ),
-]
-MaxRowsOption = Annotated[
-    int, typer.Option("--max-rows", help="The most rows in one batch.", min=1, rich_help_panel=_MODEL)
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option(help="Threads of torch inside one operation.", min=1, rich_help_panel=_MODEL)
-]
-ServerOption = Annotated[
-    str,
-    typer.Option(
-        "--server",
-        help="Base URL of a server that speaks OpenAI's chat protocol and runs the model, such as "
-        "http://localhost:8000/v1; the key, if any, is STEPSIGHT_API_KEY (for OpenAI, OPENAI_API_KEY too).",
-        rich_help_panel=_MODEL,
-        show_default=False,
-    ),
-]
-ServerSeedsOption = Annotated[
-    bool,
-    typer.Option("--server-seeds", help="Send seeds to the server; a few servers die of it.", rich_help_panel=_MODEL),
-]
-JudgePromptsOption = Annotated[
-    str,
-    typer.Option(
-        "--judge-prompts",
-        help="Version of the judging texts: paper-1 or short-2 (pico's). Default: what the model's card names, else "
-        "paper-1.",
-        rich_help_panel=_SEARCH,
-        show_default=False,
-    ),
-]
 SearchOption = Annotated[
     str, typer.Option("--search", "-s", help="stage-beam, best-of-n or greedy.", rich_help_panel=_SEARCH)
 ]
@@ -122,13 +40,6 @@ GreedyFirstOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
-
-def brought_model(context: typer.Context) -> LoadedModel | None:
-    """The loaded model that the caller of `stepsight.cli.app.run` brought along, if any."""
-    from stepsight.assembly import LoadedModel
-
-    return context.obj if isinstance(context.obj, LoadedModel) else None
 
 
 def check_writable(path: Path) -> None:
