@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.engines.transformers.test_exactness import conversations
 from tests.engines.transformers.tiny import Tiny
 
 from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers.forward import Runner
 from stepsight.errors import EngineError, InputError
 from stepsight.protocols import SampleRequest, SampleResult, ScoreRequest, Turn
 from stepsight.records import Piece
@@ -194,3 +196,33 @@ def test_two_engines_and_two_threads_do_not_disturb_each_other(llava: Tiny, pict
         assert [[c.piece for c in r.completions] for r in results[key]] == [
             [c.piece for c in r.completions] for r in expected
         ]
+
+
+async def test_rows_that_have_written_the_same_run_as_one_and_part_where_they_differ(
+    tiny: Tiny, shared_prefix: str, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = (Turn("user", "What is there?", (pictures[0],)),)
+    seeds = tuple(range(8))
+    options: dict[str, Any] = {"max_tokens": 24, "temperature": 0.3, "top_p": 0.9}
+    with tiny.engine(shared_prefix=shared_prefix) as engine:
+        alone = [(await engine.sample(SampleRequest(turns, seeds=(seed,), **options))).completions[0] for seed in seeds]
+    run: list[int] = []
+    step = Runner.step
+
+    def noted(self: Runner, slots: Any, prompts: Any, tokens: list[int], lengths: Any) -> Any:
+        run.append(len(tokens))
+        return step(self, slots, prompts, tokens, lengths)
+
+    monkeypatch.setattr(Runner, "step", noted)
+    with tiny.engine(shared_prefix=shared_prefix) as engine:
+        together = (await engine.sample(SampleRequest(turns, seeds=seeds, **options))).completions
+        assert [one.piece for one in together] == [one.piece for one in alone]
+        assert [one.logprob for one in together] == pytest.approx([one.logprob for one in alone], abs=2e-3)
+        # No step runs more than the texts that differ so far, the first none twice.
+        histories = [one.piece.ids or () for one in alone]
+        assert run[0] == len({ids[:1] for ids in histories})
+        assert max(run) <= len(set(histories))
+        run.clear()
+        greedy = await engine.sample(SampleRequest(turns, seeds=seeds, max_tokens=12, temperature=0.0))
+        assert len(set(texts(greedy))) == 1
+        assert set(run) == {1}

@@ -48,15 +48,21 @@ def nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Ten
 
 
 def choose(
-    logits: torch.Tensor, *, temperature: torch.Tensor, top_p: torch.Tensor, draws: torch.Tensor
+    logits: torch.Tensor,
+    *,
+    temperature: torch.Tensor,
+    top_p: torch.Tensor,
+    draws: torch.Tensor,
+    lanes: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose one token per row.
 
     Args:
-        logits: (rows, vocabulary).
-        temperature: (rows,); 0 takes the most probable token.
-        top_p: (rows,), in (0, 1].
+        logits: (lanes, vocabulary).
+        temperature: (lanes,); 0 takes the most probable token.
+        top_p: (lanes,), in (0, 1].
         draws: (rows,), uniform in [0, 1).
+        lanes: (rows,), the lane of each row; None where each row is a lane of its own.
 
     Returns:
         Token ids and their log-probabilities in nats at temperature 1 without truncation; both (rows,).
@@ -69,8 +75,14 @@ def choose(
         scaled = logits / temperature.masked_fill(greedy, 1.0)[:, None]
         ids, mass = nucleus(scaled.softmax(-1), top_p)
         cumulative = mass.double().cumsum(-1)
+        if lanes is not None:
+            cumulative, ids, chosen, greedy = cumulative[lanes], ids[lanes], chosen[lanes], greedy[lanes]
         target = draws[:, None].double() * cumulative[:, -1:]
         # The first place whose cumulative mass exceeds the target has mass of its own, so it lies inside the nucleus.
         place = torch.searchsorted(cumulative, target, right=True).clamp_(max=ids.shape[-1] - 1)
         chosen = torch.where(greedy, chosen, ids.gather(-1, place)[:, 0])
+    elif lanes is not None:
+        chosen = chosen[lanes]
+    if lanes is not None:
+        return chosen, logprobs[lanes, chosen]
     return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]

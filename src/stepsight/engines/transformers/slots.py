@@ -172,6 +172,14 @@ class Slots(Cache):
         self._trunk_of.append(-1 if trunk is None else trunk)
         return row
 
+    def fork(self, row: int, length: int) -> int:
+        """A new row whose sequence begins as the `length` tokens of another one; its number."""
+        other = len(self._trunk_of)
+        self.rows.reserve(other + 1, 0)
+        self.rows.copy(row, other, length - self.offset(row))
+        self._trunk_of.append(self._trunk_of[row])
+        return other
+
     def offset(self, row: int) -> int:
         """How many tokens of a row's sequence are in its trunk."""
         trunk = self._trunk_of[row]

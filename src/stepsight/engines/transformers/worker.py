@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from stepsight.engines.transformers.batch import Batch, Row
+from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.filling import Filled, Filler, Found
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, SampleJob, ScoreJob
 from stepsight.engines.transformers.prompts import Prompt, PromptEncoder
+from stepsight.engines.transformers.rows import Lane, Row
 from stepsight.errors import EngineError, InputError, StepsightError, TooLongError
 from stepsight.protocols import Completion, SampleResult, ScoreResult
 
@@ -37,7 +38,7 @@ class _Filling:
     work: Iterator[Found]
     jobs: list[Job]
     prompts: list[Prompt]
-    rows: dict[int, Row]
+    lanes: dict[int, Lane]
     found: dict[int, Filled] = field(default_factory=dict)
 
 
@@ -116,7 +117,7 @@ class Worker:
     def _busy(self) -> bool:
         batch = self._batch
         return bool(
-            batch.rows or batch.parked or self._waiting or self._scoring or self._parts or self._filling is not None
+            batch.lanes or batch.parked or self._waiting or self._scoring or self._parts or self._filling is not None
         )
 
     def _turn(self, arrived: list[Job]) -> None:
@@ -143,12 +144,12 @@ class Worker:
             else:
                 self._filling.found |= dict(found)
                 self._take_samples(self._filling, [place for place, _ in found])
-            if self._batch.rows or self._parts:
+            if self._batch.lanes or self._parts:
                 return
 
-    def _begin(self, jobs: list[Job], prompts: list[Prompt], rows: dict[int, Row]) -> _Filling:
-        piece = self._piece if self._batch.rows else None
-        return _Filling(self._filler.filling(prompts, piece=piece), jobs, prompts, rows)
+    def _begin(self, jobs: list[Job], prompts: list[Prompt], lanes: dict[int, Lane]) -> _Filling:
+        piece = self._piece if self._batch.lanes else None
+        return _Filling(self._filler.filling(prompts, piece=piece), jobs, prompts, lanes)
 
     def _begin_scores(self) -> _Filling | None:
         jobs: list[Job] = []
@@ -187,24 +188,25 @@ class Worker:
             del results[: len(job.requests)]
 
     def _begin_samples(self) -> _Filling | None:
-        """Fill for parked rows that have room again, then for jobs that wait, as far as rows are free."""
+        """Fill for parked lanes that have room again, then for jobs that wait, as far as rows are free."""
         batch = self._batch
         jobs: list[Job] = []
         prompts: list[Prompt] = []
-        rows: dict[int, Row] = {}
-        room = batch.max_rows - len(batch.rows) - sum(len(part.job.request.seeds) - part.next for part in self._parts)
+        lanes: dict[int, Lane] = {}
+        room = batch.max_rows - batch.rows - sum(len(part.job.request.seeds) - part.next for part in self._parts)
+        back = 0
         while batch.parked and room > 0:
-            row = batch.parked[0]
-            whole = row.filled.prompt.followed_by(row.ids)
-            if not row.job.over and not batch.room(whole, len(rows) + 1) > len(rows):
-                return self._begin(jobs, prompts, rows) if rows else None
+            lane = batch.parked[0]
+            back += len(lane.rows)
+            if not lane.job.over and batch.room(lane.written, back) < back and (lanes or batch.lanes):
+                return self._begin(jobs, prompts, lanes) if lanes else None
             batch.parked.popleft()
-            if row.job.over:
+            if lane.job.over:
                 continue
-            rows[len(prompts)] = row
-            prompts.append(whole)
-            jobs.append(row.job)
-            room -= 1
+            lanes[len(prompts)] = lane
+            prompts.append(lane.written)
+            jobs.append(lane.job)
+            room -= len(lane.rows)
         while self._waiting and room > 0:
             job = self._waiting.popleft()
             if job.over:
@@ -218,15 +220,15 @@ class Worker:
             jobs.append(job)
             prompts.append(prompt)
             room -= len(job.request.seeds)
-        return self._begin(jobs, prompts, rows) if jobs else None
+        return self._begin(jobs, prompts, lanes) if jobs else None
 
     def _take_samples(self, filling: _Filling, places: list[int]) -> None:
         for place in places:
             job = filling.jobs[place] if place < len(filling.jobs) else None
             if not isinstance(job, SampleJob):
                 return
-            if place in filling.rows:
-                self._batch.rejoin(filling.rows.pop(place), filling.found[place])
+            if place in filling.lanes:
+                self._batch.rejoin(filling.lanes.pop(place), filling.found[place])
             else:
                 self._parts.append(_Part(job, filling.found[place], 0))
 
@@ -265,10 +267,10 @@ class Worker:
         shown.__cause__ = None if known else error
         parts = [part.job for part in self._parts]
         filling = [] if self._filling is None else self._filling.jobs
-        rows = [row.job for row in (*self._batch.rows, *self._batch.parked)]
+        lanes = [lane.job for lane in (*self._batch.lanes, *self._batch.parked)]
         with self._condition:
             late = list(self._inbox) if self._closed else []
-        for job in [*arrived, *late, *self._scoring, *self._waiting, *filling, *parts, *rows]:
+        for job in [*arrived, *late, *self._scoring, *self._waiting, *filling, *parts, *lanes]:
             if not job.over:
                 job.reply.fail(shown)
         self._filling = None
