@@ -11,6 +11,8 @@ import torch
 from tests.engines.transformers.tiny import Tiny
 
 from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers.lean import LeanLlama
+from stepsight.engines.transformers.slots import Slots
 from stepsight.errors import InputError
 from stepsight.protocols import Completion, SampleRequest, ScoreRequest, Turn
 from stepsight.records import Finish, Piece
@@ -38,7 +40,16 @@ class Puppet:
                 logits[row, ids[min(position - start + 1, len(ids) - 1)]] = 0.0
             return logits
 
+        lean = LeanLlama.step
+
+        def listen_lean(
+            self: LeanLlama, slots: Slots, embedded: torch.Tensor, columns: torch.Tensor, reach: int
+        ) -> Any:
+            positions.append(columns[:, None])
+            return lean(self, slots, embedded, columns, reach)
+
         patch.setattr(language, "forward", listen)
+        patch.setattr(LeanLlama, "step", listen_lean)
         patch.setattr(tiny.model.lm_head, "forward", speak)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from stepsight.engines.transformers.attention import NAME, register
 from stepsight.engines.transformers.families.causal import Family, Span, Spot
+from stepsight.engines.transformers.lean import LeanLlama
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prompts import Prompt
 from stepsight.engines.transformers.slots import Slots
@@ -29,6 +30,8 @@ class Runner:
         self._pictures = pictures
         self._embed = family.model.get_input_embeddings()
         self._head = family.model.get_output_embeddings()
+        # The families that count positions otherwise have language models of their own, of which there is no lean form.
+        self._lean = None if self.share else LeanLlama.of(family.language)
 
     def step(
         self, slots: Slots, prompts: Sequence[Prompt], tokens: Sequence[int], lengths: Sequence[int]
@@ -38,8 +41,13 @@ class Runner:
         Returns:
             Logits, (rows, vocabulary).
         """
-        embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=self.shape.device)[:, None])
-        return self.logits(self._forward(slots, prompts, embedded, lengths)[:, 0])
+        device = self.shape.device
+        embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=device))
+        if self._lean is not None:
+            reach = max(lengths) + 1
+            slots.reserve(len(lengths), reach)
+            return self.logits(self._lean.step(slots, embedded, torch.tensor(lengths, device=device), reach))
+        return self.logits(self._forward(slots, prompts, embedded[:, None], lengths)[:, 0])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the head makes of hidden states, (..., hidden) to (..., vocabulary)."""

@@ -111,6 +111,7 @@ class Buffer:
         self.slots, self.columns = held.shape[2], held.shape[4]
         dim = self.shape.head_dim
         self.layers = [(pair[0], pair[1], pair[0].view(-1, dim), pair[1].view(-1, dim)) for pair in held]
+        self.pairs = [(pair[0], pair[1], pair.view(-1, dim)) for pair in held]
 
 
 class Slots(Cache):
@@ -237,6 +238,13 @@ class Slots(Cache):
         layout = (stands, tuple(self._lengths))
         if layout != self._grove[0]:
             self._grove = (layout, self._lay_out(stands) if max(self._lengths, default=0) else None)
+
+    def cells(self, columns: torch.Tensor) -> torch.Tensor:
+        """Where one new token per row goes in a layer's flattened keys and values, (rows * 2 * heads,)."""
+        rows, heads, size = len(columns), self.shape.heads, self.rows.columns
+        line = torch.arange(rows * heads, device=columns.device).view(rows, 1, heads)
+        kind = torch.arange(2, device=columns.device)[:, None] * (self.rows.slots * heads)
+        return ((line + kind) * size + columns[:, None, None]).reshape(-1)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_args: Any, **_kwargs: Any

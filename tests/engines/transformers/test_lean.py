@@ -1,0 +1,76 @@
+"""The lean step is the library's own, and is taken only where it is proven to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.engines.transformers.tiny import Tiny
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaModel
+
+from stepsight.engines.transformers.lean import LeanLlama
+from stepsight.engines.transformers.slots import KVShape, Slots
+
+
+def llama(**other: object) -> LlamaModel:
+    torch.manual_seed(3)
+    options = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4} | other
+    model = LlamaModel(LlamaConfig(vocab_size=11, max_position_embeddings=64, **options)).eval()  # type: ignore[arg-type]
+    model.config._attn_implementation = "sdpa"
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+@pytest.mark.parametrize("kept", [1, 2, 4])
+@pytest.mark.parametrize("head_dim", [8, 16])
+def test_a_step_is_that_of_the_library(kept: int, head_dim: int) -> None:
+    model = llama(num_key_value_heads=kept, head_dim=head_dim)
+    lean = LeanLlama.of(model)
+    assert lean is not None
+    shape = KVShape.of(model.config, dtype=torch.float32, device=torch.device("cpu"))
+    texts = torch.randn(3, 9, 32)
+    lengths = [9, 6, 4]
+    slots = Slots(shape)
+    with torch.inference_mode():
+        for row in range(3):
+            slots.join([torch.zeros(shape.layers, 2, shape.heads, 0, shape.head_dim)])
+        # Rows of different length; each takes its tokens one at a time.
+        for place in range(9):
+            columns = torch.tensor([min(place, length - 1) for length in lengths])
+            slots.reserve(3, place + 1)
+            found = lean.step(slots, texts[torch.arange(3), columns], columns, place + 1)
+            for row, length in enumerate(lengths):
+                if place < length:
+                    expected = model(inputs_embeds=texts[row : row + 1, : place + 1]).last_hidden_state[0, -1]
+                    assert torch.allclose(found[row], expected, atol=1e-5)
+
+
+def test_the_weights_are_not_touched() -> None:
+    model = llama()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lean = LeanLlama.of(model)
+    assert lean is not None
+    slots = Slots(KVShape.of(model.config, dtype=torch.float32, device=torch.device("cpu")))
+    slots.join([])
+    slots.reserve(1, 2)
+    embedded = torch.randn(1, 32)
+    kept = embedded.clone()
+    with torch.inference_mode():
+        lean.step(slots, embedded, torch.tensor([0]), 1)
+    assert torch.equal(embedded, kept)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_other_models_have_no_lean_form(build: Callable[[str], Tiny]) -> None:
+    assert LeanLlama.of(llama(attention_bias=True)) is None
+    assert LeanLlama.of(llama(hidden_act="gelu")) is None
+    assert LeanLlama.of(llama().to(torch.bfloat16)) is None
+    eager = llama()
+    eager.config._attn_implementation = "eager"
+    assert LeanLlama.of(eager) is None
+    assert LeanLlama.of(build("llava-clip-qwen2").model.model.language_model) is None
+    assert LeanLlama.of(build("llava-siglip-llama").model.model.language_model) is not None
