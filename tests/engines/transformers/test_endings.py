@@ -42,9 +42,7 @@ class Puppet:
 
         lean = LeanLlama.step
 
-        def listen_lean(
-            self: LeanLlama, slots: Slots, embedded: torch.Tensor, columns: torch.Tensor, reach: int
-        ) -> Any:
+        def listen_lean(self: LeanLlama, slots: Slots, embedded: Any, columns: torch.Tensor, reach: int) -> Any:
             positions.append(columns[:, None])
             return lean(self, slots, embedded, columns, reach)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from stepsight.engines.transformers.slots import KVShape, Slots
 def llama(**other: object) -> LlamaModel:
     torch.manual_seed(3)
     options = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4} | other
-    model = LlamaModel(LlamaConfig(vocab_size=11, max_position_embeddings=64, **options)).eval()  # type: ignore[arg-type]
+    config = cast(Any, LlamaConfig)(vocab_size=11, max_position_embeddings=64, **options)
+    model: LlamaModel = cast(Any, LlamaModel)(config).eval()
     model.config._attn_implementation = "sdpa"
     with torch.no_grad():
         for parameter in model.parameters():
@@ -36,7 +38,7 @@ def test_a_step_is_that_of_the_library(kept: int, head_dim: int) -> None:
     lengths = [9, 6, 4]
     slots = Slots(shape)
     with torch.inference_mode():
-        for row in range(3):
+        for _ in range(3):
             slots.join([torch.zeros(shape.layers, 2, shape.heads, 0, shape.head_dim)])
         # Rows of different length; each takes its tokens one at a time.
         for place in range(9):
@@ -68,7 +70,7 @@ def test_the_weights_are_not_touched() -> None:
 def test_other_models_have_no_lean_form(build: Callable[[str], Tiny]) -> None:
     assert LeanLlama.of(llama(attention_bias=True)) is None
     assert LeanLlama.of(llama(hidden_act="gelu")) is None
-    assert LeanLlama.of(llama().to(torch.bfloat16)) is None
+    assert LeanLlama.of(cast(Any, llama()).to(torch.bfloat16)) is None
     eager = llama()
     eager.config._attn_implementation = "eager"
     assert LeanLlama.of(eager) is None
