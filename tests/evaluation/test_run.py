@@ -90,9 +90,23 @@ async def test_the_report_adds_up() -> None:
     assert report.caption_true.n == report.reasoning_true.n == 0
     assert report.caption_true.value is None
     assert {name: share.n for name, share in report.families.items()} == {"even": 12, "odd": 12}
+    assert {name: share.n for name, share in report.asked_as.items()} == {"free answer": 24, "multiple choice": 0}
     assert sum(report.faults.values()) >= sum(not row.valid for row in report.rows)
     assert (report.strategy, report.judge, report.seed) == ("best-of-n", "self", 4)
     assert EvaluationReport.model_validate_json(report.to_json()) == report
+
+
+async def test_accuracy_is_parted_by_whether_there_were_options() -> None:
+    asked = [
+        one.model_copy(update={"answer": "A", "choices": ("red", "blue")} if place % 2 else {"answer": "nothing"})
+        for place, one in enumerate(questions(6))
+    ]
+    report = await evaluate(asked, DreamEngine(), None, greedy, WIDE, concurrency=2)
+    parts = report.asked_as
+    assert [parts[name].n for name in ("free answer", "multiple choice")] == [3, 3]
+    chosen = [row.correct for row in report.rows if row.multiple_choice]
+    assert parts["multiple choice"].value == pytest.approx(sum(map(bool, chosen)) / 3)
+    assert parts["free answer"].value == 0.0
 
 
 async def test_the_report_says_what_greedy_really_used() -> None:

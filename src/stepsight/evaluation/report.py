@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any, Protocol
 
 import pydantic
+from pydantic import Field
 
 from stepsight.errors import InputError
 from stepsight.evaluation.answers import is_correct
@@ -70,6 +71,7 @@ class Row(Record):
     usage: Usage
     judging: Judging
     seconds: float
+    multiple_choice: bool = False
 
 
 class UsageReport(Record):
@@ -93,8 +95,9 @@ class EvaluationReport(Record):
     """The summary of a run; every share with its 95 % interval and its n.
 
     `accuracy` counts a malformed answer as wrong; `accuracy_any_format` takes any CONCLUSION that can be read.
-    `faults` counts answers by kind of fault. `failed` holds the questions without a result, and why; they are in no
-    share. `resumed` questions came from an earlier session's file.
+    `asked_as` parts accuracy by whether there were options to choose from. `faults` counts answers by kind of fault.
+    `failed` holds the questions without a result, and why; they are in no share. `resumed` questions came from an
+    earlier session's file.
     """
 
     strategy: str
@@ -111,6 +114,7 @@ class EvaluationReport(Record):
     caption_true: Share
     reasoning_true: Share
     families: Mapping[str, Share]
+    asked_as: Mapping[str, Share] = Field(default_factory=dict)
     faults: Mapping[str, int]
     usage: UsageReport
     judging: Judging
@@ -146,6 +150,7 @@ def score(question: Question, trace: Trace, truth: Truth | None = None) -> Row:
             unreadable=sum(verdict.unreadable for verdict in trace.verdicts),
         ),
         seconds=trace.seconds,
+        multiple_choice=bool(question.choices),
     )
 
 
@@ -181,6 +186,10 @@ def summarise(
         caption_true=share_of([row.caption_true for row in rows]),
         reasoning_true=share_of([row.reasoning_true for row in rows]),
         families={name: share_of([row.correct for row in rows if row.family == name]) for name in families},
+        asked_as={
+            name: share_of([row.correct for row in rows if row.multiple_choice == choice])
+            for name, choice in (("free answer", False), ("multiple choice", True))
+        },
         faults=dict(sorted(Counter(fault for row in rows for fault in row.faults).items())),
         usage=UsageReport(
             total=total,

@@ -34,6 +34,10 @@ def scores_table(report: EvaluationReport) -> RenderableType:
     for name, share in shares.items():
         if share.n:
             table.add_row(name, interval(share), str(share.n), style="bold" if name == "accuracy" else "")
+    if all(share.n for share in report.asked_as.values()):
+        table.add_section()
+        for name, share in report.asked_as.items():
+            table.add_row(f"  {name}", interval(share), str(share.n), style="dim")
     if len(report.families) > 1:
         table.add_section()
         for name, share in report.families.items():
