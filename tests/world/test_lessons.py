@@ -197,3 +197,18 @@ def test_a_screen_lesson_says_yes_to_true_reasonings_only() -> None:
 def test_the_better_text_stands_first_half_of_the_time(kind: LessonKind) -> None:
     first = sum(lesson(kind, index).spans[0].text == PROMPTS.options[0] for index in range(80))
     assert 25 < first < 55
+
+
+def test_going_through_the_options_weighs_what_it_is_told_to() -> None:
+    seen = 0
+    for index in range(60):
+        plain = draw_lesson("answer", seed=4, index=index, prompts=judge_prompts("short-2"))
+        heavy = draw_lesson("answer", seed=4, index=index, prompts=judge_prompts("short-2"), option_weight=7.0)
+        assert "".join(span.text for span in heavy.spans) == "".join(span.text for span in plain.spans)
+        weighed = [span.text for span in heavy.spans if span.weight == 7.0]
+        assert len(weighed) == ("That is option" in "".join(span.text for span in plain.spans))
+        for text in weighed:
+            seen += 1
+            assert re.fullmatch(r" A\. \S+ (yes|no)(, [B-D]\. \S+ (yes|no))*", text)
+            assert text.endswith(" yes")
+    assert seen > 3

@@ -14,6 +14,8 @@ from stepsight.training.recipe import Marks
 def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Mean of the labelled tokens' losses, each by its weight; and the shares of right tokens and verdicts.
 
+    Verdicts are the heaviest tokens of a batch, if any weighs more than a token of an answer.
+
     Logits are computed at labelled positions only; most positions of a batch have no label.
 
     Args:
@@ -28,7 +30,7 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     losses = functional.cross_entropy(logits, targets[where], reduction="none")
     weights = batch["weights"][:, 1:][where]
     loss = (losses * weights).sum() / weights.sum()
-    verdicts = weights > 1
+    verdicts = (weights > 1) & (weights == weights.max())
     right = (logits.argmax(-1) == targets[where]).float()
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
 

@@ -46,7 +46,7 @@ class Practice(Dataset[Encoded]):
                 index=number * size + place,
                 prompts=self.prompts,
                 verdict_weight=self.lessons.verdict_weight,
-                step_weight=self.lessons.step_weight,
+                option_weight=self.lessons.option_weight,
                 muddled=self.lessons.muddled,
             )
             row = encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans)

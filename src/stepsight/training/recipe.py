@@ -71,15 +71,15 @@ class WorldLessons(Recipe):
     """Lessons drawn from the world while training goes on.
 
     `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
-    counts in the loss against a token of an answer, `step_weight` what a `yes` or `no` within REASONING counts;
-    `marks` how marks on judged texts count in the loss (without it none are made); `muddled` in which share of judging
-    lessons a text is wrong in many places instead of one; `judge_prompts` in which words judging is taught.
+    counts in the loss against a token of an answer, `option_weight` what each token counts where options are gone
+    through; `marks` how marks on judged texts count in the loss (without it none are made); `muddled` in which share of
+    judging lessons a text is wrong in many places instead of one; `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     seed: int = 0
     verdict_weight: float = Field(default=8.0, gt=0)
-    step_weight: float = Field(default=1.0, gt=0)
+    option_weight: float = Field(default=1.0, gt=0)
     marks: Marks | None = None
     muddled: float = Field(default=0.0, ge=0, le=1)
     judge_prompts: str = "short-2"

@@ -37,8 +37,8 @@ LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning"
 caption given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
 
 
-DECISION = re.compile(r"( yes| no)(?=[,;.])")
-"""A decision about one object; its space belongs to its token."""
+OPTIONS_WALK = re.compile(r"( A\. \S+ (?:yes|no)(?:, [A-Z]\. \S+ (?:yes|no))*)(?=\. That is option)")
+"""Where REASONING goes through the options; the space before it belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def draw_lesson(
     prompts: JudgePrompts,
     split: str = "train",
     verdict_weight: float = 8.0,
-    step_weight: float = 1.0,
+    option_weight: float = 1.0,
     muddled: float = 0.0,
 ) -> Lesson:
     """Lesson number `index` of a kind under a seed; the same for ever.
@@ -82,21 +82,21 @@ def draw_lesson(
         prompts: the judge's prompt set that the model will be asked with.
         split: where scenes come from.
         verdict_weight: weight of a verdict's single token against 1 for a token of an answer.
-        step_weight: weight of each `yes` and `no` within REASONING.
+        option_weight: weight of each token where REASONING goes through the options.
         muddled: in this share of judging lessons a text is not wrong in one place but in many.
     """
     posed = pose(split, seed=seed, index=index)
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
     if kind == "answer":
-        return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, step_weight))
+        return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, option_weight))
     if kind == "look":
         seen = {stage: posed.stages[stage] for stage in (Stage.SUMMARY, Stage.CAPTION)}
         # The empty end is given: that the turn is over after CAPTION is not to be learned.
         return Lesson(question_text(question), draw_picture(posed.scene), (*_spans(seen, 1.0), Span("", 0.0)))
     if kind == "read":
         stages = _mistaken(rng, posed, 0.5).stages
-        return Lesson(question_text(question), None, _spans(stages, step_weight, given=Stage.CAPTION))
+        return Lesson(question_text(question), None, _spans(stages, option_weight, given=Stage.CAPTION))
     if kind == "screen":
         return _screen(rng, _mistaken(rng, posed, 0.3), question, prompts, verdict_weight, muddled)
     if kind in ("reasoning", "conclusion"):
@@ -167,14 +167,14 @@ def _mistaken(rng: random.Random, posed: Posed, share: float) -> Posed:
     return replace(posed, things=things, asked=answered, stages=stages)
 
 
-def _spans(stages: Mapping[Stage, str], step_weight: float, given: Stage | None = None) -> tuple[Span, ...]:
-    """The answer in spans: `given` is not learned, and the decisions within REASONING weigh `step_weight`."""
+def _spans(stages: Mapping[Stage, str], option_weight: float, given: Stage | None = None) -> tuple[Span, ...]:
+    """The answer in spans: `given` is not learned, and going through the options weighs `option_weight`."""
     spans = []
     for number, (stage, text) in enumerate(stages.items()):
         written = (SEPARATOR if number else "") + render_stage(stage, text)
-        if stage is Stage.REASONING and step_weight != 1.0:
-            pieces = DECISION.split(written)
-            spans += [Span(piece, step_weight if place % 2 else 1.0) for place, piece in enumerate(pieces) if piece]
+        if stage is Stage.REASONING and option_weight != 1.0:
+            pieces = OPTIONS_WALK.split(written)
+            spans += [Span(piece, option_weight if place % 2 else 1.0) for place, piece in enumerate(pieces) if piece]
         else:
             spans.append(Span(written, 0.0 if stage is given else 1.0))
     return tuple(spans)
