@@ -28,7 +28,7 @@ def test_json_is_one_object_and_says_the_same(capsys: pytest.CaptureFixture[str]
     found = json.loads(capsys.readouterr().out)
     assert found["usable"] is True
     assert found["problems"] == []
-    assert found["model"]["shape"]["parameters"] == 4_945_536
+    assert found["model"]["shape"]["parameters"] == 4_944_512
     assert found["model"]["check"] is None
     assert found["machine"]["packages"]["torch"]
 
