@@ -111,7 +111,7 @@ def test_a_refused_family_is_not_loaded_but_measured(pico: Path) -> None:
     assert found.problems[0].what.endswith("does not use full attention in every layer")
     assert found.problems[0].next.startswith("supported: ")
     assert found.model.shape
-    assert found.model.shape.parameters == 4_945_536
+    assert found.model.shape.parameters == 4_944_512
     assert found.model.check is None
 
 
