@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 from transformers.models.llama.modeling_llama import LlamaModel
 
+from stepsight.engines.transformers.attention import NAME
 from stepsight.engines.transformers.slots import Slots
 
 MOST_PARAMETERS = 50_000_000
@@ -56,7 +57,9 @@ class LeanLlama:
         config, weights = language.config, list(language.parameters())
         plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
         # In lower precision the library rounds at other places than the operations used here.
-        exact = config._attn_implementation == "sdpa" and all(weight.dtype == torch.float32 for weight in weights)
+        exact = config._attn_implementation in ("sdpa", NAME) and all(
+            weight.dtype == torch.float32 for weight in weights
+        )
         small = sum(weight.numel() for weight in weights) <= MOST_PARAMETERS
         return cls(language) if plain and exact and small else None
 
