@@ -157,6 +157,7 @@ def takes_model(command: Callable[..., None]) -> Callable[..., None]:
 
     # Keyword-only, as options without a default may stand behind others with one.
     alike = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    # typer reads this attribute, which functions are not declared to have.
     run.__signature__ = inspect.Signature(alike)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

@@ -245,6 +245,7 @@ class FakeServer:
         """A name for a picture that says its colour and tells it from all others."""
         data = base64.b64decode(url.partition("base64,")[2])
         with Image.open(io.BytesIO(data)) as picture:
+            # Pillow's type for a pixel does not know that this picture is RGB.
             red, _, blue = picture.getpixel((picture.width - 1, picture.height - 1))  # type: ignore[misc]
         return Path(f"{'red' if red > blue else 'blue'}-{hashlib.sha256(data).hexdigest()[:12]}.png")
 

@@ -38,7 +38,7 @@ _GIGABYTE = 2**30
 _UNKNOWN = 2**60
 
 _WORTH_SHARING = 50_000_000
-"""Parameters of a model from which sharing saves more than its extra operations cost; see docs/performance.md."""
+"""Parameters of a model from which rows share. A guess: it pays at 256 million (docs/performance.md)."""
 
 
 class TransformersEngine:
