@@ -33,10 +33,8 @@ async def search(engine: TransformersEngine, path: Path, *, width: int, tokens: 
     prefix: tuple[Piece, ...] = ()
     computed = cached = 0
     for stage in range(stages):
-        request = SampleRequest(turns, seeds=tuple(range(stage * width, (stage + 1) * width)), max_tokens=tokens)
-        sampled = await engine.sample(
-            SampleRequest(turns, request.seeds, prefix=prefix, max_tokens=tokens, temperature=0.6, top_p=0.9)
-        )
+        seeds = tuple(range(stage * width, (stage + 1) * width))
+        sampled = await engine.sample(SampleRequest(turns, seeds, prefix=prefix, max_tokens=tokens))
         pieces = [completion.piece for completion in sampled.completions]
         pairs = [
             ScoreRequest((Turn("user", f"{TEXT}\n\n1. {one.text}\n\n2. {other.text}", (path,)),), ("1", "2"))

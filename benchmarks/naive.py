@@ -8,7 +8,7 @@ at each token, a second call per REASONING) is left out, so ratios against it un
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,7 +40,6 @@ class Naive:
     processor: Any
     calls: int = 0
     tokens: int = 0
-    told: list[str] = field(default_factory=list)
 
     def write(self, text: str, picture: Image.Image, written: str, *, most: int, until: str | None) -> str:
         """One `generate` call; what it wrote, the tag included."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.engines.transformers.tiny import Tiny, filler_of
+from tests.engines.transformers.tiny import Tiny, fill, filler_of
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.slots import Slots
@@ -79,7 +79,7 @@ def test_filled_prompts_have_the_logits_of_a_full_forward(tiny: Tiny, shared_pre
     with torch.inference_mode():
         # Twice: first everything is computed, in a ragged batch, then all but the last token is reused.
         for turn in range(2):
-            filled = filler.fill([encoder.encode(turns) for turns in every])
+            filled = fill(filler, [encoder.encode(turns) for turns in every])
             for turns, one in zip(every, filled, strict=True):
                 assert close(one.logits, tiny.logits(turns)[0])
                 assert (one.computed == 1) == bool(turn)
@@ -93,7 +93,7 @@ def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
     dice = random.Random(4)
     branches = [tuple(dice.randrange(250) for _ in range(9)) for _ in range(5)]
     with torch.inference_mode():
-        [prompt] = filler.fill([encoder.encode(turns)])
+        [prompt] = fill(filler, [encoder.encode(turns)])
         slots = Slots(filler.runner.shape)
         filler.stand(slots, [prompt] * len(branches))
         for place in range(9):
@@ -106,11 +106,11 @@ def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
         # The next stage of each branch, one of them met before with another tail.
         pieces = [(Piece(text="", ids=branch), Piece(text="", ids=branch[:3] * 20)) for branch in branches]
         prompts = [encoder.encode(turns, pair) for pair in pieces]
-        for one, branch in zip(filler.fill(prompts), branches, strict=True):
+        for one, branch in zip(fill(filler, prompts), branches, strict=True):
             assert one.cached >= len(prompt.prompt)
             assert close(one.logits, tiny.logits(turns, branch + branch[:3] * 20)[-1])
         cut = encoder.encode(turns, (Piece(text="", ids=branches[0] + branches[0][:3] * 7 + (1, 2)),))
-        [one] = filler.fill([cut])
+        [one] = fill(filler, [cut])
         assert (one.computed, one.cached) == (2, len(cut) - 2)
         assert close(one.logits, tiny.logits(turns, branches[0] + branches[0][:3] * 7 + (1, 2))[-1])
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.engines.transformers.tiny import Tiny, filler_of
+from tests.engines.transformers.tiny import Tiny, fill, filler_of
 
 from stepsight.engines.transformers.families.gemma import blocks_of
 from stepsight.engines.transformers.families.mllama import looked_at
@@ -108,12 +108,12 @@ async def test_a_prompt_that_shares_half_a_picture_is_filled_from_its_start(buil
     turns = (Turn("user", "What is it?", (pictures[0],)),)
     prompt = encoder.encode(turns)
     with torch.inference_mode():
-        [filled] = filler.fill([prompt])
+        [filled] = fill(filler, [prompt])
         inside = int(prompt.places[2])
         # As if only half of the picture were kept.
         filler.store.clear()
         filler.store.insert(prompt.keys[:inside], lambda start, end: filled.parts[0][:, :, :, start:end].clone())
-        [again] = filler.fill([prompt])
+        [again] = fill(filler, [prompt])
     assert again.cached == int(prompt.places[0])
     assert torch.allclose(again.logits, filled.logits, atol=1e-5)
 

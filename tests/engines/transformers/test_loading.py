@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.engines.transformers.tiny import Tiny, filler_of
+from tests.engines.transformers.tiny import Tiny, fill, filler_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from stepsight.engines.transformers import TransformersEngine
@@ -173,6 +173,6 @@ def test_eager_attention_is_as_exact(llava: Tiny, pictures: list[Path]) -> None:
     turns = (Turn("user", "What?", (pictures[0],)), Turn("assistant", "x"), Turn("user", "y" * 30))
     filler, encoder = filler_of(eager)
     with torch.inference_mode():
-        filled = filler.fill([encoder.encode(turns), encoder.encode(turns[:1])])
+        filled = fill(filler, [encoder.encode(turns), encoder.encode(turns[:1])])
     for one, asked in zip(filled, (turns, turns[:1]), strict=True):
         assert torch.allclose(one.logits, llava.logits(asked)[0], atol=1e-4, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,14 @@ from tests.engines.transformers.tiny_models import FAMILIES, build
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.families import family_of
-from stepsight.engines.transformers.filling import Filler
+from stepsight.engines.transformers.filling import Filled, Filler
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
-from stepsight.engines.transformers.prompts import PromptEncoder
+from stepsight.engines.transformers.prompts import Prompt, PromptEncoder
 from stepsight.protocols import Turn
 
-__all__ = ["FAMILIES", "Tiny", "filler_of", "make_tiny"]
+__all__ = ["FAMILIES", "Tiny", "fill", "filler_of", "make_tiny"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,9 @@ def filler_of(
     shelf = PictureShelf(family, tiny.processor, max_bytes=2**20)
     filler = Filler(Runner(family, shelf, share=share), PrefixStore(cache_bytes), max_rows=max_rows)
     return filler, PromptEncoder(tiny.processor, shelf, family)
+
+
+def fill(filler: Filler, prompts: Sequence[Prompt]) -> list[Filled]:
+    """All prompts filled, in their order."""
+    filled = dict(pair for found in filler.filling(prompts) for pair in found)
+    return [filled[place] for place in range(len(prompts))]

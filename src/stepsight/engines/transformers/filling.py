@@ -55,11 +55,6 @@ class Filler:
         self.runner = runner
         self._scratch = Slots(runner.shape)
 
-    def fill(self, prompts: Sequence[Prompt]) -> list[Filled]:
-        """Fill prompts; results in their order."""
-        filled = dict(pair for found in self.filling(prompts) for pair in found)
-        return [filled[place] for place in range(len(prompts))]
-
     def filling(self, prompts: Sequence[Prompt], *, piece: int | None = None) -> Iterator[Found]:
         """Fill prompts, computing only what the store does not hold; yields after each piece of work what is ready.
 

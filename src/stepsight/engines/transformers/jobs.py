@@ -56,7 +56,6 @@ class SampleJob:
     on_text: OnText | None
     reply: Reply[SampleResult]
     done: dict[int, Completion] = field(default_factory=dict)
-    started: int = 0
 
     @property
     def over(self) -> bool:
