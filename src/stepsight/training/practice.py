@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from stepsight.prompts.judge import judge_prompts
 from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens
 from stepsight.training.recipe import WorldLessons
+from stepsight.world.corruption import EVERY_FAULT, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
 
 WINDOW = 8
@@ -48,6 +49,8 @@ class Practice(Dataset[Encoded]):
                 verdict_weight=self.lessons.verdict_weight,
                 option_weight=self.lessons.option_weight,
                 muddled=self.lessons.muddled,
+                crowded=self.lessons.crowded,
+                faults=OWN_FAULTS if self.lessons.faults == "own" else EVERY_FAULT,
             )
             row = encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans)
             if self.lessons.marks:

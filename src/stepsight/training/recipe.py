@@ -73,7 +73,9 @@ class WorldLessons(Recipe):
     `mixture` says how often each kind of lesson is given; `seed` which lessons; `verdict_weight` what one verdict
     counts in the loss against a token of an answer, `option_weight` what each token counts where options are gone
     through; `marks` how marks on judged texts count in the loss (without it none are made); `muddled` in which share of
-    judging lessons a text is wrong in many places instead of one; `judge_prompts` in which words judging is taught.
+    judging lessons a text is wrong in many places instead of one; `crowded` in which share of them the scene is among
+    the fullest, so that texts are long; `faults` whether the other texts go wrong in `every` way alike or as a pico
+    that answers well does itself (`own`); `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
@@ -82,6 +84,8 @@ class WorldLessons(Recipe):
     option_weight: float = Field(default=1.0, gt=0)
     marks: Marks | None = None
     muddled: float = Field(default=0.0, ge=0, le=1)
+    crowded: float = Field(default=0.0, ge=0, le=1)
+    faults: Literal["every", "own"] = "every"
     judge_prompts: str = "short-2"
 
     @field_validator("mixture")

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from stepsight.world.programs import Group, Program, Relation, Seen, attributes_of
 from stepsight.world.scene import CELLS, COLUMNS, VALUES, Attribute
 from stepsight.world.walks import Step, Walk, conditions_of, count_up, ends_at, examine, follow
 
-ATTRIBUTE_WEIGHTS: dict[Attribute, float] = {"size": 0.8, "color": 1.0, "material": 1.4, "shape": 1.2}
-"""How often each attribute is the one described wrongly: what is harder to see is mistaken more often."""
+FaultKind = Literal["attribute", "cell", "drop", "invent"]
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How often a wrong CAPTION is wrong in which way, and how often the options of a wrong REASONING are.
+
+    `kinds`: an object with a wrong attribute, in a wrong cell, left out or invented. `attributes`: which one is wrong.
+    `options`: in this share of wrong REASONINGs about a multiple choice, all is right up to the options.
+    """
+
+    kinds: Mapping[FaultKind, float]
+    attributes: Mapping[Attribute, float]
+    options: float
+
+
+EVERY_FAULT = Faults(
+    kinds={"attribute": 0.52, "cell": 0.10, "drop": 0.26, "invent": 0.12},
+    attributes={"size": 0.8, "color": 1.0, "material": 1.4, "shape": 1.2},
+    options=0.0,
+)
+"""All faults about as often as one another."""
+OWN_FAULTS = Faults(
+    kinds={"attribute": 0.68, "cell": 0.07, "drop": 0.18, "invent": 0.07},
+    attributes={"size": 1.0, "color": 1.0, "material": 0.5, "shape": 16.0},
+    options=0.6,
+)
+"""As often as a pico that answers well makes them itself: counted in its greedy answers to 1,000 questions of the
+training split (docs/log.md). Shapes are hardest to see, and hardly anything else is mistaken."""
 OPPOSITE: dict[Relation, Relation] = {
     "left of": "right of",
     "right of": "left of",
@@ -20,7 +48,9 @@ OPPOSITE: dict[Relation, Relation] = {
 }
 
 
-def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> tuple[Seen, ...]:
+def corrupt_things(
+    rng: random.Random, things: Sequence[Seen], errors: int, faults: Faults = EVERY_FAULT
+) -> tuple[Seen, ...]:
     """A list of objects with `errors` faults: a wrong attribute, a wrong cell, an object left out or invented."""
     wrong = list(things)
     touched: set[int] = set()
@@ -29,7 +59,7 @@ def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> t
         if not free:
             break
         index = rng.choice(free)
-        kind = rng.choices(("attribute", "cell", "drop", "invent"), (0.52, 0.10, 0.26, 0.12))[0]
+        kind = rng.choices(list(faults.kinds), list(faults.kinds.values()))[0]
         if kind == "drop" and len(wrong) > 1:
             del wrong[index]
             touched = {other - (other > index) for other in touched}
@@ -41,7 +71,7 @@ def corrupt_things(rng: random.Random, things: Sequence[Seen], errors: int) -> t
             wrong[index] = replace(wrong[index], cell=cell)
             touched.add(index)
         else:
-            attribute = rng.choices(list(ATTRIBUTE_WEIGHTS), list(ATTRIBUTE_WEIGHTS.values()))[0]
+            attribute = rng.choices(list(faults.attributes), list(faults.attributes.values()))[0]
             wrong[index] = replace(
                 wrong[index], **{attribute: _other(rng, attribute, getattr(wrong[index], attribute))}
             )
@@ -174,6 +204,18 @@ def _wrong_answer(rng: random.Random, program: Program, answer: str) -> str:
     return str(
         rng.choice([number for number in range(max(0, int(answer) - 2), int(answer) + 3) if str(number) != answer])
     )
+
+
+def corrupt_options(rng: random.Random, answer: str, choices: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """A wrong letter for a right answer, and the options as they are read out on the way to it.
+
+    Half of the time the answer is read out under that letter; else another option is taken for it.
+    """
+    place = rng.choice([place for place, choice in enumerate(choices) if choice != answer])
+    read = list(choices)
+    if rng.random() < 0.5:
+        read[place] = answer
+    return "ABCDEFGH"[place], tuple(read)
 
 
 def corrupt_answer(rng: random.Random, program: Program, answer: str, choices: Sequence[str]) -> str:

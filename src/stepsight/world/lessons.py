@@ -19,7 +19,10 @@ from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whol
 from stepsight.records import Question
 from stepsight.stages import SEPARATOR, Stage, render, render_stage
 from stepsight.world.corruption import (
+    EVERY_FAULT,
+    Faults,
     corrupt_answer,
+    corrupt_options,
     corrupt_program,
     corrupt_things,
     corrupt_walk,
@@ -36,7 +39,8 @@ LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning"
 """`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the
 caption given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
 
-
+ANSWERING: tuple[LessonKind, ...] = ("answer", "look", "read")
+"""The lessons that are not about judging."""
 OPTIONS_WALK = re.compile(r"( A\. \S+ (?:yes|no)(?:, [A-Z]\. \S+ (?:yes|no))*)(?=\. That is option)")
 """Where REASONING goes through the options; the space before it belongs to it."""
 
@@ -72,6 +76,8 @@ def draw_lesson(
     verdict_weight: float = 8.0,
     option_weight: float = 1.0,
     muddled: float = 0.0,
+    crowded: float = 0.0,
+    faults: Faults = EVERY_FAULT,
 ) -> Lesson:
     """Lesson number `index` of a kind under a seed; the same for ever.
 
@@ -84,8 +90,11 @@ def draw_lesson(
         verdict_weight: weight of a verdict's single token against 1 for a token of an answer.
         option_weight: weight of each token where REASONING goes through the options.
         muddled: in this share of judging lessons a text is not wrong in one place but in many.
+        crowded: in this share of judging lessons the scene is among those with the most objects, so texts are long.
+        faults: how a text of a judging lesson goes wrong, where it is not muddled.
     """
-    posed = pose(split, seed=seed, index=index)
+    full = kind not in ANSWERING and random.Random(f"crowded:{seed}:{index}").random() < crowded
+    posed = pose(split, seed=seed, index=index, crowded=full)
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
     if kind == "answer":
@@ -98,11 +107,11 @@ def draw_lesson(
         stages = _mistaken(rng, posed, 0.5).stages
         return Lesson(question_text(question), None, _spans(stages, option_weight, given=Stage.CAPTION))
     if kind == "screen":
-        return _screen(rng, _mistaken(rng, posed, 0.3), question, prompts, verdict_weight, muddled)
+        return _screen(rng, _mistaken(rng, posed, 0.3, faults), question, prompts, verdict_weight, muddled, faults)
     if kind in ("reasoning", "conclusion"):
-        posed = _mistaken(rng, posed, 0.3)
+        posed = _mistaken(rng, posed, 0.3, faults)
     stage = None if kind == "whole" else Stage(kind.upper())
-    better, worse, hints = _pair(rng, posed, kind, prompts)
+    better, worse, hints = _pair(rng, posed, kind, prompts, faults)
     if kind in ("caption", "reasoning") and rng.random() < muddled:
         better, worse = _muddled_pair(rng, posed, Stage(kind.upper()))
     first = rng.random() < 0.5
@@ -144,11 +153,11 @@ def _mark(posed: Posed, stage: Stage | None, text: str) -> list[Mark]:
     return [Mark(len(text) - 1, len(text), text == posed.stages[stage])]
 
 
-def _mistaken(rng: random.Random, posed: Posed, share: float) -> Posed:
+def _mistaken(rng: random.Random, posed: Posed, share: float, faults: Faults = EVERY_FAULT) -> Posed:
     """In this share of cases what holds of a wrong CAPTION: REASONING must follow the caption, not the picture."""
     if rng.random() >= share:
         return posed
-    things = corrupt_things(rng, posed.things, rng.choice((1, 1, 2)))
+    things = corrupt_things(rng, posed.things, rng.choice((1, 1, 2)), faults)
     asked = posed.asked
     try:
         way = walk(asked.program, things)
@@ -185,9 +194,13 @@ def _letter(posed: Posed, answer: str) -> str:
     return "ABCDEFGH"[choices.index(answer)] if answer in choices else ""
 
 
-def _wrong_reasoning(rng: random.Random, posed: Posed) -> tuple[str, str]:
+def _wrong_reasoning(rng: random.Random, posed: Posed, faults: Faults) -> tuple[str, str]:
     """A wrong REASONING over the true caption, and the conclusion it leads to."""
     program = posed.asked.program
+    if posed.asked.choices and faults.options and rng.random() < faults.options:
+        way = walk(program, posed.things)
+        letter, read = corrupt_options(rng, way.answer, posed.asked.choices)
+        return write_reasoning(program, way, letter, read), letter
     while True:
         way = corrupt_walk(rng, program, walk(program, posed.things), posed.things)
         letter = _letter(posed, way.answer)
@@ -221,7 +234,13 @@ def _muddled_pair(rng: random.Random, posed: Posed, stage: Stage) -> tuple[str, 
 
 
 def _screen(
-    rng: random.Random, posed: Posed, question: Question, prompts: JudgePrompts, weight: float, muddled: float
+    rng: random.Random,
+    posed: Posed,
+    question: Question,
+    prompts: JudgePrompts,
+    weight: float,
+    muddled: float,
+    faults: Faults,
 ) -> Lesson:
     right = rng.random() < 0.5
     if right:
@@ -229,7 +248,7 @@ def _screen(
     elif rng.random() < muddled:
         reasoning = _muddled_pair(rng, posed, Stage.REASONING)[1]
     else:
-        reasoning = _wrong_reasoning(rng, posed)[0]
+        reasoning = _wrong_reasoning(rng, posed, faults)[0]
     (turn,) = screen_turns(prompts, question, posed.stages[Stage.CAPTION], reasoning)
     label = prompts.screen_options[0] if right else prompts.screen_options[1]
     start = turn.text.rindex(reasoning)
@@ -238,7 +257,7 @@ def _screen(
 
 
 def _pair(
-    rng: random.Random, posed: Posed, kind: LessonKind, prompts: JudgePrompts
+    rng: random.Random, posed: Posed, kind: LessonKind, prompts: JudgePrompts, faults: Faults
 ) -> tuple[str, str, dict[Stage, str]]:
     """The better text, the worse one, and the stages chosen before."""
     stages, program = posed.stages, posed.asked.program
@@ -246,35 +265,35 @@ def _pair(
         return stages[Stage.SUMMARY], write_summary(rng, corrupt_program(rng, program)), {}
     if kind == "caption":
         errors, more = rng.choices(((0, 1), (0, 2), (1, 2)), (0.65, 0.15, 0.2))[0]
-        better = corrupt_things(rng, posed.things, errors)
-        worse = corrupt_things(rng, posed.things if errors == 0 else better, more - errors)
+        better = corrupt_things(rng, posed.things, errors, faults)
+        worse = corrupt_things(rng, posed.things if errors == 0 else better, more - errors, faults)
         hints = {Stage.SUMMARY: stages[Stage.SUMMARY]}
         if set(worse) == set(better):
-            worse = corrupt_things(rng, posed.things, 2)
+            worse = corrupt_things(rng, posed.things, 2, faults)
         if errors and set(worse) == set(posed.things):
             better, worse = worse, better
         return write_caption(rng, better), write_caption(rng, worse), hints
     hints = {Stage.SUMMARY: stages[Stage.SUMMARY], Stage.CAPTION: stages[Stage.CAPTION]}
     if kind == "reasoning":
-        return stages[Stage.REASONING], _wrong_reasoning(rng, posed)[0], hints
+        return stages[Stage.REASONING], _wrong_reasoning(rng, posed, faults)[0], hints
     if kind == "conclusion":
         hints[Stage.REASONING] = stages[Stage.REASONING]
         asked = posed.asked
         return stages[Stage.CONCLUSION], corrupt_answer(rng, program, asked.answer, asked.choices), hints
     wrong = dict(stages)
     if rng.random() < 0.5:
-        wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_reasoning(rng, posed)
+        wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_reasoning(rng, posed, faults)
     else:
-        wrong[Stage.CAPTION], wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_sight(rng, posed)
+        wrong[Stage.CAPTION], wrong[Stage.REASONING], wrong[Stage.CONCLUSION] = _wrong_sight(rng, posed, faults)
     return whole_text(prompts, render(stages)), whole_text(prompts, render(wrong)), {}
 
 
-def _wrong_sight(rng: random.Random, posed: Posed) -> tuple[str, str, str]:
+def _wrong_sight(rng: random.Random, posed: Posed, faults: Faults) -> tuple[str, str, str]:
     """CAPTION with a fault, and the REASONING and CONCLUSION that follow from it."""
     for _ in range(20):
-        wrong = _mistaken(rng, posed, 1.0)
+        wrong = _mistaken(rng, posed, 1.0, faults)
         if wrong is not posed:
             return wrong.stages[Stage.CAPTION], wrong.stages[Stage.REASONING], wrong.stages[Stage.CONCLUSION]
-    reasoning, conclusion = _wrong_reasoning(rng, posed)
-    things = corrupt_things(rng, posed.things, 1)
+    reasoning, conclusion = _wrong_reasoning(rng, posed, faults)
+    things = corrupt_things(rng, posed.things, 1, faults)
     return write_caption(rng, things), reasoning, conclusion

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
@@ -103,8 +103,14 @@ class Drawn:
     picture: Image.Image
 
 
-def pose(split: str, *, seed: int, index: int) -> Posed:
+def pose(split: str, *, seed: int, index: int, crowded: bool = False) -> Posed:
     """The question number `index` of a split under a seed; the same for ever.
+
+    Args:
+        split: `train`, `test` or `hard`.
+        seed: run seed.
+        index: which question.
+        crowded: only scenes with as many objects as the split has at most, or one less.
 
     Raises:
         InputError: there is no such split.
@@ -113,8 +119,9 @@ def pose(split: str, *, seed: int, index: int) -> Posed:
         raise InputError(f"there is no split {split!r}", hint=f"choose one of {', '.join(SPLITS)}")
     rules = SPLITS[split]
     rng = random.Random(f"tabletop:{split}:{seed}:{index}")
+    scenes = replace(rules.scenes, fewest=rules.scenes.most - 1) if crowded else rules.scenes
     while True:
-        scene = draw_scene(rng, rules.scenes)
+        scene = draw_scene(rng, scenes)
         if share_of(scene) in rules.shares:
             break
     things = seen(scene)
