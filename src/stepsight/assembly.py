@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stepsight.engines.placement import Placement, check_bounds, check_sharing
+from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
@@ -85,7 +85,7 @@ class ModelChoice:
     attention: str = "auto"
     quantize: str = "none"
     cache_gb: float = 1.0
-    max_rows: int = 64
+    max_rows: int = MAX_ROWS
     threads: int | None = None
     rows_gb: float | None = None
     shared_prefix: str = "auto"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stepsight.engines.placement import MAX_ROWS
+
 if TYPE_CHECKING:
     from stepsight.assembly import LoadedModel, ModelChoice
 
@@ -106,7 +108,7 @@ def choose_model(
     quantize: QuantizeOption = "none",
     cache_gb: CacheOption = 1.0,
     rows_gb: RowsGbOption = None,
-    max_rows: MaxRowsOption = 64,
+    max_rows: MaxRowsOption = MAX_ROWS,
     threads: ThreadsOption = None,
     shared_prefix: SharingOption = "auto",
     server: ServerOption = "",

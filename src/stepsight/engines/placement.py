@@ -69,6 +69,10 @@ class Placement:
         return parts
 
 
+MAX_ROWS = 256
+"""The most rows in a batch, unless told otherwise; their memory has a bound of its own."""
+
+
 def check_bounds(cache_gb: float, max_rows: int, threads: int | None, rows_gb: float | None = None) -> None:
     """Check what the engine is allowed: GiB of caches and of rows, rows of a batch, threads of an operation.
 

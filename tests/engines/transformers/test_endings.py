@@ -42,9 +42,9 @@ class Puppet:
 
         lean = LeanLlama.step
 
-        def listen_lean(self: LeanLlama, slots: Slots, embedded: Any, columns: torch.Tensor, reach: int) -> Any:
-            positions.append(columns[:, None])
-            return lean(self, slots, embedded, columns, reach)
+        def listen_lean(self: LeanLlama, slots: Slots, embedded: Any, places: torch.Tensor, *where: Any) -> Any:
+            positions.append(places[:, None])
+            return lean(self, slots, embedded, places, *where)
 
         patch.setattr(language, "forward", listen)
         patch.setattr(LeanLlama, "step", listen_lean)

@@ -44,7 +44,7 @@ def test_a_step_is_that_of_the_library(kept: int, head_dim: int) -> None:
         for place in range(9):
             columns = torch.tensor([min(place, length - 1) for length in lengths])
             slots.reserve(3, place + 1)
-            found = lean.step(slots, texts[torch.arange(3), columns], columns, place + 1)
+            found = lean.step(slots, texts[torch.arange(3), columns], columns, columns, place + 1)
             for row, length in enumerate(lengths):
                 if place < length:
                     expected = model(inputs_embeds=texts[row : row + 1, : place + 1]).last_hidden_state[0, -1]
@@ -62,15 +62,67 @@ def test_the_weights_are_not_touched() -> None:
     embedded = torch.randn(1, 32)
     kept = embedded.clone()
     with torch.inference_mode():
-        lean.step(slots, embedded, torch.tensor([0]), 1)
+        lean.step(slots, embedded, torch.tensor([0]), torch.tensor([0]), 1)
     assert torch.equal(embedded, kept)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_nothing_is_held_twice() -> None:
+    model = llama(num_key_value_heads=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    held = sum(value.nbytes for value in before.values())
+    lean, again = LeanLlama.of(model), LeanLlama.of(model)
+    assert lean is not None
+    assert again is not None
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in [
+            *model.state_dict().values(),
+            *(getattr(layer, part) for one in (lean, again) for layer in one._layers for part in ("inward", "up")),
+        ]
+    }
+    assert sum(storages.values()) == held
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_rows_on_trunks_take_the_same_step() -> None:
+    model = llama(num_key_value_heads=2)
+    lean = LeanLlama.of(model)
+    assert lean is not None
+    shape = KVShape.of(model.config, dtype=torch.float32, device=torch.device("cpu"))
+    text = torch.randn(5, 8, 32)
+    text[1:3, :4] = text[0, :4]
+    text[4, :3] = text[3, :3]
+    shared = [4, 4, 4, 3, 3]
+    whole, split = Slots(shape), Slots(shape)
+    with torch.inference_mode():
+        for _ in range(5):
+            whole.join([])
+        for place in range(7):
+            columns = torch.full((5,), place)
+            whole.reserve(5, place + 1)
+            lean.step(whole, text[:, place], columns, columns, place + 1)
+        trunks = [split.plant([whole.read(row, 0, length)]) for row, length in ((0, 4), (3, 3))]
+        for row, length in enumerate(shared):
+            split.join([whole.read(row, length, 7)], trunks[row > 2])
+        places = torch.full((5,), 7)
+        inside = places - torch.tensor(shared)
+        for slots in (whole, split):
+            slots.reserve(5, 8)
+        expected = lean.step(whole, text[:, 7], places, places, 8)
+        found = lean.step(split, text[:, 7], places, inside, int(inside.max()) + 1)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(split.read(4, 0, 8), whole.read(4, 0, 8), atol=1e-5)
 
 
 def test_other_models_have_no_lean_form(build: Callable[[str], Tiny]) -> None:
     assert LeanLlama.of(llama(attention_bias=True)) is None
     assert LeanLlama.of(llama(hidden_act="gelu")) is None
     assert LeanLlama.of(cast(Any, llama()).to(torch.bfloat16)) is None
+    assert LeanLlama.of(llama(rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0})) is None
+    watched = llama()
+    watched.layers[1].mlp.register_forward_hook(lambda *_: None)
+    assert LeanLlama.of(watched) is None
     eager = llama()
     eager.config._attn_implementation = "eager"
     assert LeanLlama.of(eager) is None

@@ -45,20 +45,55 @@ def test_tokens_come_from_the_nucleus_with_their_own_logprob(
 
 
 @settings(deadline=None)
-@given(seed=st.integers(0, 1000), top_p=st.floats(0.05, 1.0), sharpness=st.floats(0.1, 6.0))
-def test_a_wide_nucleus_is_the_same_however_it_is_found(seed: int, top_p: float, sharpness: float) -> None:
-    logits = torch.randn(500, generator=torch.Generator().manual_seed(seed)) * sharpness
+@given(
+    seed=st.integers(0, 1000), top_p=st.floats(0.05, 1.0), sharpness=st.floats(0.0, 6.0), steps=st.sampled_from([0, 5])
+)
+def test_the_nucleus_is_the_smallest_set_of_most_probable_tokens(
+    seed: int, top_p: float, sharpness: float, steps: int
+) -> None:
+    logits = torch.randn(2, 500, generator=torch.Generator().manual_seed(seed)) * sharpness
+    # Coarse logits make many tokens equally probable.
+    logits = (logits * steps).round() / steps if steps else logits
     probabilities = logits.softmax(-1)
-    flat = torch.full((500,), 1 / 500)
-    alone = nucleus(probabilities[None], torch.tensor([top_p]))
-    # A flat neighbour makes the batch sort whole vocabularies.
-    beside = nucleus(torch.stack([flat, probabilities]), torch.tensor([1.0, top_p]))
-    width = alone[1].shape[1]
-    assert torch.equal(alone[1][0], beside[1][1, :width])
-    assert not beside[1][1, width:].any()
-    kept = alone[1][0] > 0
-    assert torch.equal(alone[0][0][kept], beside[0][1, :width][kept])
-    assert float(alone[1].sum()) >= top_p - 1e-5
+    found = nucleus(probabilities, torch.tensor([top_p, 1.0]))
+    inside = found[0] > 0
+    assert torch.equal(found[0][inside], probabilities[0][inside])
+    assert float(found[0].sum()) >= top_p - 1e-5
+    # The least probable token is needed, and who is outside is no more probable; of equals the last is outside.
+    least = found[0][inside].min()
+    assert float(found[0].sum() - least) < top_p + 1e-5
+    assert bool((probabilities[0][~inside] <= least).all())
+    ties = (probabilities[0] == least).nonzero()[:, 0]
+    assert inside[ties].tolist() == sorted(inside[ties].tolist(), reverse=True)
+    assert torch.equal(found[1], probabilities[1])
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), draw=st.floats(0, 1, exclude_max=True))
+def test_a_row_draws_the_same_whoever_is_beside_it(seed: int, draw: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    flat, peaked = torch.randn(400, generator=generator) * 0.1, torch.randn(400, generator=generator) * 5
+    draws = torch.tensor([draw, draw, draw], dtype=torch.float64)
+    both, _ = choose(
+        torch.stack([peaked, flat]),
+        temperature=torch.tensor([0.7, 0.7]),
+        top_p=torch.tensor([0.9, 0.95]),
+        draws=draws,
+        lanes=torch.tensor([1, 0, 1]),
+    )
+    assert both.tolist() == [pick(flat, 0.7, 0.95, [draw])[0][0], pick(peaked, 0.7, 0.9, [draw])[0][0], both[0]]
+
+
+def test_draws_from_a_wide_nucleus_follow_the_distribution() -> None:
+    logits = torch.zeros(400)
+    logits[::2] = 3.0
+    tokens, _ = pick(logits, 1.0, 0.9, list(islice(uniforms(6), 20_000)))
+    counts = torch.bincount(torch.tensor(tokens), minlength=400)
+    # Even ids have 95.3 % of the mass, so the nucleus is the first 189 of them.
+    assert not counts[1::2].any()
+    assert not counts[378:].any()
+    assert int(counts[:378:2].min()) > 60
+    assert int(counts[:378:2].max()) < 160
 
 
 def test_draws_follow_the_distribution() -> None:

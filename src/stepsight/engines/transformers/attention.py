@@ -85,8 +85,27 @@ def attend(
     folded = heads // kept * width
     asked = query.reshape(rows, kept, folded, dim)
     mask = attention_mask.expand(rows, heads // kept, width, -1).reshape(rows, 1, folded, -1)
-    own, own_mass = attention(asked, key.own, value.own, mask, scaling)
+    both = attend_both(asked, key, value, mask, scaling)
+    return both.view(rows, heads, width, dim).transpose(1, 2), None
 
+
+def attend_both(
+    asked: torch.Tensor, key: Split, value: Split, mask: torch.Tensor, scaling: float | None = None
+) -> torch.Tensor:
+    """Attention to trunk and own part.
+
+    Args:
+        asked: Queries, (rows, heads of the key-values, queries that share such a head, dim).
+        key: In two parts.
+        value: The same.
+        mask: Additive, of the own part, broadcast to (rows, 1, queries, columns).
+        scaling: Of the scores; None is one by the root of `dim`.
+
+    Returns:
+        What `asked` has for a shape.
+    """
+    _, kept, folded, dim = asked.shape
+    own, own_mass = attention(asked, key.own, value.own, mask, scaling)
     grove, trunks = key.grove, key.trunk.shape[0]
     gathered = asked if grove.plain else asked.index_select(0, grove.members)
     gathered = gathered.view(trunks, grove.most, kept, folded, dim).transpose(1, 2)
@@ -96,10 +115,8 @@ def attend(
     shared_mass = shared_mass.view(trunks, kept, grove.most, folded).transpose(1, 2).reshape(-1, kept, folded)
     if not grove.plain:
         shared, shared_mass = shared.index_select(0, grove.place), shared_mass.index_select(0, grove.place)
-
     weight = torch.sigmoid(shared_mass - own_mass)[..., None]
-    both = torch.lerp(own.float(), shared.float(), weight.float()).to(query.dtype)
-    return both.view(rows, heads, width, dim).transpose(1, 2), None
+    return torch.lerp(own.float(), shared.float(), weight.float()).to(asked.dtype)
 
 
 def attention(

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from stepsight.engines.placement import Placement, check_bounds, check_sharing
+from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.engines.transformers.families import family_of
@@ -62,7 +62,7 @@ class TransformersEngine:
         name: str = "",
         cache_gb: float = 1.0,
         rows_gb: float | None = None,
-        max_rows: int = 64,
+        max_rows: int = MAX_ROWS,
         prefill_tokens: int = 512,
         threads: int | None = None,
         shared_prefix: str = "auto",
@@ -120,7 +120,7 @@ class TransformersEngine:
         name: str = "",
         cache_gb: float = 1.0,
         rows_gb: float | None = None,
-        max_rows: int = 64,
+        max_rows: int = MAX_ROWS,
         threads: int | None = None,
         shared_prefix: str = "auto",
     ) -> TransformersEngine:

@@ -31,7 +31,7 @@ class Runner:
         self._embed = family.model.get_input_embeddings()
         self._head = family.model.get_output_embeddings()
         # The families that count positions otherwise have language models of their own, of which there is no lean form.
-        self._lean = None if self.share else LeanLlama.of(family.language)
+        self._lean = LeanLlama.of(family.language)
 
     def step(
         self, slots: Slots, prompts: Sequence[Prompt], tokens: Sequence[int], lengths: Sequence[int]
@@ -44,9 +44,11 @@ class Runner:
         device = self.shape.device
         embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=device))
         if self._lean is not None:
-            reach = max(lengths) + 1
+            inside = [length - slots.offset(row) for row, length in enumerate(lengths)]
+            reach = max(inside) + 1
             slots.reserve(len(lengths), reach)
-            return self.logits(self._lean.step(slots, embedded, torch.tensor(lengths, device=device), reach))
+            places, columns = torch.tensor(lengths, device=device), torch.tensor(inside, device=device)
+            return self.logits(self._lean.step(slots, embedded, places, columns, reach))
         return self.logits(self._forward(slots, prompts, embedded[:, None], lengths)[:, 0])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 _HEAD = 128
@@ -19,32 +20,6 @@ def uniforms(seed: int) -> Iterator[float]:
     generator = torch.Generator(device="cpu").manual_seed(seed & (2**63 - 1))
     while True:
         yield from torch.rand(_CHUNK, generator=generator, dtype=torch.float64).tolist()
-
-
-def nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The smallest set of most probable tokens whose mass reaches `top_p`; at least one token.
-
-    Args:
-        probabilities: (rows, vocabulary), each row sums to 1.
-        top_p: (rows,), in (0, 1].
-
-    Returns:
-        Token ids by falling probability, and the probabilities of those in the nucleus with 0 elsewhere; both
-        (rows, k) with k up to the vocabulary size.
-    """
-    rows, vocabulary = probabilities.shape
-    values, ids = probabilities.topk(min(_HEAD, vocabulary), dim=-1)
-    # Sorting a whole vocabulary is slow; it is done for those rows only whose nucleus is not inside the head.
-    wide = (values.sum(-1) < top_p).nonzero()[:, 0] if vocabulary > _HEAD else None
-    if wide is not None and len(wide):
-        all_values = probabilities.new_zeros(rows, vocabulary)
-        all_ids = ids.new_zeros(rows, vocabulary)
-        all_values[:, :_HEAD], all_ids[:, :_HEAD] = values, ids
-        all_values[wide], all_ids[wide] = probabilities[wide].sort(dim=-1, descending=True, stable=True)
-        values, ids = all_values, all_ids
-    before = values.cumsum(-1) - values
-    outside = (before >= top_p[:, None]) & (top_p[:, None] < 1.0)
-    return ids, values.masked_fill(outside, 0.0)
 
 
 def choose(
@@ -68,21 +43,75 @@ def choose(
         Token ids and their log-probabilities in nats at temperature 1 without truncation; both (rows,).
     """
     logits = logits.float()
-    logprobs = logits.log_softmax(-1)
-    chosen = logits.argmax(-1)
-    greedy = temperature <= 0
+    chosen, greedy = logits.argmax(-1), temperature <= 0
+    if lanes is not None:
+        chosen = chosen[lanes]
     if not bool(greedy.all()):
         scaled = logits / temperature.masked_fill(greedy, 1.0)[:, None]
-        ids, mass = nucleus(scaled.softmax(-1), top_p)
-        cumulative = mass.double().cumsum(-1)
-        if lanes is not None:
-            cumulative, ids, chosen, greedy = cumulative[lanes], ids[lanes], chosen[lanes], greedy[lanes]
-        target = draws[:, None].double() * cumulative[:, -1:]
-        # The first place whose cumulative mass exceeds the target has mass of its own, so it lies inside the nucleus.
-        place = torch.searchsorted(cumulative, target, right=True).clamp_(max=ids.shape[-1] - 1)
-        chosen = torch.where(greedy, chosen, ids.gather(-1, place)[:, 0])
-    elif lanes is not None:
-        chosen = chosen[lanes]
+        drawn = _draw(scaled, top_p.masked_fill(greedy, 0.0), draws, lanes)
+        chosen = torch.where(greedy if lanes is None else greedy[lanes], chosen, drawn)
+    mass = logits.logsumexp(-1)
     if lanes is not None:
-        return chosen, logprobs[lanes, chosen]
-    return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]
+        return chosen, logits[lanes, chosen] - mass[lanes]
+    return chosen, logits.gather(-1, chosen[:, None])[:, 0] - mass
+
+
+def _draw(scaled: torch.Tensor, top_p: torch.Tensor, draws: torch.Tensor, lanes: torch.Tensor | None) -> torch.Tensor:
+    """A token for each row from the nucleus of its lane: most probable tokens, or all in order of their ids.
+
+    Few lanes have a nucleus of more than `_HEAD` tokens, and only for these the whole vocabulary is looked at.
+    """
+    mass = scaled.logsumexp(-1, keepdim=True)
+    values, ids = scaled.topk(min(_HEAD, scaled.shape[-1]), dim=-1)
+    head = (values - mass).exp()
+    before = head.cumsum(-1) - head
+    # The first token is in whatever `top_p` is; at 1 all are in.
+    outside = (before >= torch.where(top_p < 1.0, top_p, torch.inf)[:, None]) & (before > 0)
+    drawn = (ids if lanes is None else ids[lanes]).gather(-1, _places(head.masked_fill(outside, 0.0), draws, lanes))[
+        :, 0
+    ]
+    if scaled.shape[-1] > _HEAD and bool((wide := head.sum(-1) < top_p).any()):
+        mine = wide if lanes is None else wide[lanes]
+        whole = nucleus((scaled[wide] - mass[wide]).exp(), top_p[wide])
+        among = wide.cumsum(0) - 1
+        drawn[mine] = _places(whole, draws[mine], (among if lanes is None else among[lanes])[mine])[:, 0]
+    return drawn
+
+
+def _places(mass: torch.Tensor, draws: torch.Tensor, lanes: torch.Tensor | None) -> torch.Tensor:
+    """Where each draw falls in the mass of its lane, (lanes, tokens); (rows, 1)."""
+    cumulative = mass.cumsum(-1, dtype=torch.float64)
+    if lanes is not None:
+        cumulative = cumulative[lanes]
+    target = draws[:, None].double() * cumulative[:, -1:]
+    # The first place whose cumulative mass exceeds the target has mass of its own.
+    return torch.searchsorted(cumulative, target, right=True).clamp_(max=mass.shape[-1] - 1)
+
+
+def nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    """The smallest set of most probable tokens whose mass reaches `top_p`; of equals, those with the lowest ids.
+
+    Args:
+        probabilities: (rows, vocabulary), each row sums to 1.
+        top_p: (rows,), in (0, 1].
+
+    Returns:
+        Probabilities of the tokens in the nucleus and 0 elsewhere, (rows, vocabulary); at least one is in.
+    """
+    falling = _falling(probabilities)
+    before = falling.cumsum(-1, dtype=torch.float64) - falling
+    count = ((before < top_p[:, None]) | (top_p[:, None] >= 1.0)).sum(-1, keepdim=True).clamp_(min=1)
+    least = falling.gather(-1, count - 1)
+    inside = probabilities >= least
+    over = inside.sum(-1, keepdim=True) - count
+    if bool((over > 0).any()):
+        tied = probabilities == least
+        inside &= ~tied | (tied.cumsum(-1) <= tied.sum(-1, keepdim=True) - over)
+    return probabilities * inside
+
+
+def _falling(values: torch.Tensor) -> torch.Tensor:
+    """Each row sorted, largest first. On a CPU numpy does it, many times sooner than torch."""
+    if values.device.type != "cpu":
+        return values.sort(dim=-1, descending=True).values
+    return torch.from_numpy(-np.sort(-values.numpy(), axis=-1))

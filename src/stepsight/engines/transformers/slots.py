@@ -234,10 +234,26 @@ class Slots(Cache):
         # Row of the flattened (rows * heads * columns, head_dim) layer for each (row, head, new token).
         self._index = (line[:, :, None] * self.rows.columns + columns[:, None, :]).reshape(-1)
         self._active, self._seen = rows, seen
+        self.settle(rows)
+
+    def settle(self, rows: int) -> None:
+        """See which of the first `rows` rows stand on which trunk now."""
         stands = tuple(self._trunk_of[:rows])
         layout = (stands, tuple(self._lengths))
         if layout != self._grove[0]:
             self._grove = (layout, self._lay_out(stands) if max(self._lengths, default=0) else None)
+
+    def split(self, place: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[Split, Split] | None:
+        """Keys and values of the rows' own parts, in the layer at `place`, with those of the trunks; None without."""
+        grove = self._grove[1]
+        if grove is None:
+            return None
+        count, longest = len(self._lengths), max(self._lengths)
+        trunk_keys, trunk_values, _, _ = self.trunks.layers[place]
+        return (
+            Split(trunk_keys[:count, :, :longest], keys, grove),
+            Split(trunk_values[:count, :, :longest], values, grove),
+        )
 
     def cells(self, columns: torch.Tensor) -> torch.Tensor:
         """Where one new token per row goes in a layer's flattened keys and values, (rows * 2 * heads,)."""
@@ -255,15 +271,7 @@ class Slots(Cache):
         flat_keys.index_copy_(0, self._index, key_states.reshape(-1, dim))
         flat_values.index_copy_(0, self._index, value_states.reshape(-1, dim))
         own = keys[: self._active, :, : self._seen], values[: self._active, :, : self._seen]
-        grove = self._grove[1]
-        if grove is None:
-            return own
-        count, longest = len(self._lengths), max(self._lengths)
-        trunk_keys, trunk_values, _, _ = self.trunks.layers[place]
-        return (
-            Split(trunk_keys[:count, :, :longest], own[0], grove),
-            Split(trunk_values[:count, :, :longest], own[1], grove),
-        )
+        return self.split(place, *own) or own
 
     def _lay_out(self, stands: tuple[int, ...]) -> Grove:
         device = self.shape.device
