@@ -53,7 +53,7 @@ bench: venv  ## measure speed, as ratios within one run
 # The steps resume where they stopped, so the same word continues an interrupted run.
 pico: venv  ## train the shipped model from its recipes
 	@set -e; for recipe in $(sort $(wildcard recipes/pico/*.yaml)); do $(BIN)/stepsight train $$recipe; done
-	@echo "the trained model is in runs/pico/5-verdicts/model; the shipped one is in src/stepsight/pico"
+	@echo "the trained model is in runs/pico/6-own-faults/model; the shipped one is in src/stepsight/pico"
 
 wheel: venv  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -120,7 +120,9 @@ class Optimisation(Recipe):
     """How long, how fast and how to save.
 
     `batch` is the number of lessons a step; `learning_rate` its peak after `warmup` steps, falling to zero as
-    `schedule` says. `bf16: auto` computes in bfloat16 where the processor multiplies it in hardware.
+    `schedule` says. `bf16: auto` computes in bfloat16 where the processor multiplies it in hardware. `blend` is where
+    between the start (0) and the end (1) of the run the saved weights lie: what was learned last is kept, and what the
+    start could do on inputs unlike the lessons is lost less (WiSE-FT, arXiv 2109.01903).
     """
 
     steps: int = Field(gt=0)
@@ -132,6 +134,7 @@ class Optimisation(Recipe):
     clip: float = Field(default=1.0, gt=0)
     bf16: bool | Literal["auto"] = "auto"
     compile: bool = False
+    blend: float = Field(default=1.0, gt=0, le=1)
     seed: int = 42
     save_every: int = Field(default=500, gt=0)
     log_every: int = Field(default=50, gt=0)
@@ -174,6 +177,8 @@ class TrainRecipe(Recipe):
             raise ValueError("sft needs data: name a mixture of lessons, or a file of rows and its folder of images")
         if self.task == "align" and self.data is not None:
             raise ValueError("align takes no data: it draws its own pictures")
+        if self.optimisation.blend < 1 and not isinstance(self.start, StartFromFolder):
+            raise ValueError("blend needs a folder to start from: half of nothing is no model")
         if self.task == "align" and self.freeze_vision:
             raise ValueError("align with freeze_vision would leave nothing to learn about pictures")
         return self

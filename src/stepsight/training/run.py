@@ -75,6 +75,8 @@ def train(
         return final
     set_seed(recipe.optimisation.seed)
     model = start_model(recipe, processor)
+    blend = recipe.optimisation.blend
+    begun = {name: value.clone() for name, value in model.state_dict().items()} if blend < 1 else {}
     if not resume:
         _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,8 @@ def train(
     trainer = _trainer(recipe, model, processor, dataset)
     checkpoint = _last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if begun:
+        model.load_state_dict({name: begun[name].lerp(value, blend) for name, value in model.state_dict().items()})
     saved = folder / "model.part"
     shutil.rmtree(saved, ignore_errors=True)
     model.save_pretrained(saved)
