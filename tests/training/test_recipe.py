@@ -74,6 +74,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         (["task=align", "data=null", "freeze_vision=true"], "nothing to learn about pictures"),
         (["data.mixture.answer=0"], "every weight is 0"),
         (["data={rows: a.jsonl}"], "data.images: is required"),
+        (["start={build: {}}", "optimisation.blend=0.5"], "blend needs a folder"),
         (["start={build: {picture: 100}}"], "picture (100) is no multiple of patch (16)"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,22 @@ def test_a_frozen_vision_tower_stays_as_it_was(tmp_path: Path) -> None:
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert not any("vision_tower" in name for name in changed)
+
+
+def test_what_is_kept_lies_between_start_and_end(tmp_path: Path) -> None:
+    begin = train(write(tmp_path, "begin", optimisation={"steps": 1}))
+    start = {"folder": str(begin)}
+    end = train(write(tmp_path, "end", start=start, optimisation={"steps": 2}))
+    part = train(write(tmp_path, "part", start=start, optimisation={"steps": 2, "blend": 0.25}))
+    first, last = weights(begin), weights(end)
+    assert any(not torch.equal(first[name], last[name]) for name in first)
+    for name, value in weights(part).items():
+        assert torch.allclose(value, 0.75 * first[name] + 0.25 * last[name], atol=1e-6), name
+    # Going on from the last checkpoint blends once more, with the same start.
+    once = weights(part)
+    shutil.rmtree(part)
+    again = weights(train(tmp_path / "part.yaml"))
+    assert all(torch.equal(again[name], value) for name, value in once.items())
 
 
 def test_compiling_keeps_the_names_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

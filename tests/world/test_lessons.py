@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from typing import get_args
 
@@ -12,8 +13,10 @@ from stepsight.prompts.answer import question_text
 from stepsight.prompts.judge import judge_prompts, pair_turns, screen_turns
 from stepsight.stages import SEPARATOR, Stage, parse, render
 from stepsight.world.checker import check_caption, check_reasoning, read_caption
+from stepsight.world.corruption import OWN_FAULTS
 from stepsight.world.lessons import Lesson, LessonKind, Span, draw_lesson
-from stepsight.world.split import Posed, pose
+from stepsight.world.scene import CELLS, SHAPES
+from stepsight.world.split import SPLITS, Posed, pose, share_of
 
 PROMPTS = judge_prompts("short-2")
 SEED = 31
@@ -93,6 +96,48 @@ def test_of_a_muddled_pair_the_better_has_fewer_wrong_words(kind: LessonKind) ->
         share.append(len(wrong) / len(drawn.marks))
     plain = [len([mark for mark in lesson(kind, index).marks if not mark.right]) for index in range(60)]
     assert sum(share) / 60 > 2 * sum(plain) / sum(len(lesson(kind, index).marks) for index in range(60))
+
+
+def owned(kind: LessonKind, index: int, crowded: float = 0.0) -> Lesson:
+    return draw_lesson(kind, seed=SEED, index=index, prompts=PROMPTS, faults=OWN_FAULTS, crowded=crowded)
+
+
+def test_own_faults_are_mostly_shapes_and_objects_left_out() -> None:
+    kinds: Counter[str] = Counter()
+    for index in range(300):
+        drawn = owned("caption", index)
+        for mark in drawn.marks:
+            word = drawn.user[mark.start : mark.end]
+            if not mark.right:
+                kinds["shape" if word in SHAPES else "place" if word in CELLS or word == "." else "other"] += 1
+    assert kinds["shape"] > 0.5 * kinds.total()
+    assert kinds["place"] > 0.15 * kinds.total()
+
+
+def test_own_faults_of_a_multiple_choice_are_at_the_options() -> None:
+    late = asked = 0
+    for index in range(200):
+        drawn = owned("reasoning", index)
+        if posed(index).asked.choices:
+            asked += 1
+            wrong = [mark for mark in drawn.marks if not mark.right]
+            late += bool(wrong) and all(
+                re.search(r"[A-H]\. \S+ $|option $", drawn.user[: mark.start]) for mark in wrong
+            )
+    assert 0.4 * asked < late < 0.9 * asked
+
+
+@pytest.mark.parametrize("kind", ["caption", "reasoning", "screen", "whole", "summary", "conclusion"])
+def test_lessons_on_full_scenes_are_the_longest(kind: LessonKind) -> None:
+    full = pose("train", seed=SEED, index=3, crowded=True)
+    assert len(full.things) in (6, 7)
+    assert share_of(full.scene) in SPLITS["train"].shares
+    lengths = [sum(len(owned(kind, index, crowded).user) for index in range(40)) for crowded in (0.0, 1.0)]
+    assert lengths[0] < lengths[1] or kind in ("summary", "conclusion")
+
+
+def test_answers_are_never_about_full_scenes_only() -> None:
+    assert owned("answer", 5, crowded=1.0).user == lesson("answer", 5).user
 
 
 def test_a_muddled_screen_lesson_is_labelled_by_the_checker() -> None:
