@@ -87,10 +87,29 @@ async def test_ties_by_index_keep_the_first_candidate() -> None:
     engine = DreamEngine(scorer=lambda request: log_odds(5.0 + quality(shown(request)[0]) / 100))
     candidates = [written(0, 1), written(1, 50), written(2, 99)]
     by_index = await SelfJudge(engine, SHORT, ties="index").judge(QUESTION, Stage.CAPTION, (), candidates)
-    by_odds = await SelfJudge(engine, SHORT).judge(QUESTION, Stage.CAPTION, (), candidates)
+    by_odds = await SelfJudge(engine, SHORT, ties="log-odds").judge(QUESTION, Stage.CAPTION, (), candidates)
     assert by_index.order == (0, 1, 2)
     assert by_odds.order == (2, 1, 0)
     assert by_index.ties == by_odds.ties == 3
+
+
+async def test_where_the_judge_is_not_firm_the_likelier_candidate_wins() -> None:
+    engine = DreamEngine(scorer=lambda request: log_odds(5.0 + quality(shown(request)[0]) / 100))
+    candidates = [
+        written(id, number).model_copy(update={"logprob": logprob})
+        for id, number, logprob in ((0, 1, -3.0), (1, 50, -float("inf")), (2, 99, -4.0))
+    ]
+    verdict = await SelfJudge(engine, SHORT).judge(QUESTION, Stage.CAPTION, (), candidates)
+    assert verdict.order == (0, 2, 1)
+    assert verdict.ties == 3
+    assert verdict.comparisons[1].evidence["likelier_by"] == 1.0
+    assert all(abs(one.evidence["likelier_by"]) < 1000 for one in verdict.comparisons)
+    # One without a log-probability: the pair goes by what the judge leans to, as before.
+    unknown = [candidates[0].model_copy(update={"logprob": None}), *candidates[1:]]
+    assert (await SelfJudge(engine, SHORT).judge(QUESTION, Stage.CAPTION, (), unknown)).order[0] == 2
+    # What it is firm about goes before any likelihood.
+    firm = DreamEngine(scorer=lambda request: log_odds((quality(shown(request)[0]) - quality(shown(request)[1])) / 10))
+    assert (await SelfJudge(firm, SHORT).judge(QUESTION, Stage.CAPTION, (), candidates)).order == (2, 1, 0)
 
 
 async def test_every_pair_is_asked_in_both_orders_in_one_batch() -> None:

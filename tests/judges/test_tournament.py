@@ -63,7 +63,7 @@ async def test_knock_out_draw_depends_on_its_seed_alone() -> None:
     assert first.batches == again.batches != other.batches
 
 
-@pytest.mark.parametrize("ties", ["log-odds", "index"])
+@pytest.mark.parametrize("ties", ["likelihood", "log-odds", "index"])
 @pytest.mark.parametrize("duel", [Duel("unreadable", None), Duel("tie", 0.0)])
 async def test_without_information_the_lower_number_stays(duel: Duel, ties: Ties) -> None:
     assert await round_robin([2, 0, 1], always(duel), ties) == [0, 1, 2]

@@ -61,8 +61,9 @@ class SelfJudge:
     Args:
         engine: must give log-probabilities.
         prompts: the judging texts; see `judge_prompts`.
-        ties: a pair whose two orders disagree goes by its mean log-odds, in which position bias cancels
-            ("log-odds"), or to the candidate with the lower id ("index"). It counts as a tie either way.
+        ties: a pair whose two orders disagree goes to the candidate that was likelier to be written ("likelihood",
+            ours), by its mean log-odds, in which position bias cancels ("log-odds"; also where a candidate has no
+            log-probability), or to the lower id ("index"). It counts as a tie in any case.
         min_mass: a comparison is unreadable if the options hold less probability than this in either order.
         all_pairs_up_to: the largest number of contestants that all meet each other.
         seed: for the draw of the knock-out.
@@ -73,7 +74,7 @@ class SelfJudge:
 
     engine: Engine
     prompts: JudgePrompts
-    ties: Ties = "log-odds"
+    ties: Ties = "likelihood"
     min_mass: float = 0.05
     all_pairs_up_to: int = 6
     seed: int = 0
@@ -114,6 +115,7 @@ class SelfJudge:
             same[text if stage is not None else whole_text(self.prompts, text)].append(candidate.id)
         bout.texts = {ids[0]: text for text, ids in same.items()}
         twins = {ids[0]: ids for ids in same.values()}
+        bout.likely = {candidate.id: candidate.logprob for candidate in contenders}
 
         # 2. Screen, compare, and line up.
         ids = list(bout.texts)
@@ -156,6 +158,7 @@ class _Bout:
     stage: Stage | None
     hints: Mapping[Stage, str]
     texts: Mapping[int, str] = field(default_factory=dict)
+    likely: Mapping[int, float | None] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     screened: dict[str, dict[str, Any]] = field(default_factory=dict)
     unreadable: int = 0
@@ -220,7 +223,7 @@ class _Bout:
             elif first_ahead < 0 < second_ahead:
                 duel, reason = Duel("second", log_odds), "preferred in both orders"
             else:
-                duel, reason = Duel("tie", log_odds), "the two orders disagree"
+                duel, reason = Duel("tie", self._lean(pair, log_odds, evidence)), "the two orders disagree"
         else:
             duel, reason = Duel("unreadable", None), self.judge.why_unreadable
             self.unreadable += 1
@@ -228,6 +231,14 @@ class _Bout:
             Comparison(first=pair[0], second=pair[1], outcome=duel.outcome, reason=reason, evidence=evidence)
         )
         return duel
+
+    def _lean(self, pair: Pair, log_odds: float, evidence: dict[str, Any]) -> float:
+        """What speaks for the first of a pair about which the judge says nothing firm."""
+        first, second = (self.likely[one] for one in pair)
+        if self.judge.ties != "likelihood" or first is None or second is None:
+            return log_odds
+        evidence["likelier_by"] = max(_FLOOR, first) - max(_FLOOR, second)
+        return float(evidence["likelier_by"])
 
     async def _ask(self, requests: Sequence[ScoreRequest]) -> list[Opinion]:
         opinions = await self.judge.ask(requests)

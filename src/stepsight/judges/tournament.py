@@ -16,29 +16,29 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Duel:
-    """What a pair came to. `log_odds` > 0 speaks for the first; None: it could not be read."""
+    """What a pair came to. `lean` > 0 speaks for the first, in nats; None: it could not be read."""
 
     outcome: Literal["first", "second", "tie", "unreadable"]
-    log_odds: float | None
+    lean: float | None
 
 
 Compare = Callable[[Sequence[Pair]], Awaitable[Sequence[Duel]]]
-Ties = Literal["log-odds", "index"]
+Ties = Literal["likelihood", "log-odds", "index"]
 
 
 def margin(duel: Duel, pair: Pair, ties: Ties) -> float:
     """By how much the first of `pair` is ahead; 0 if nothing can be said."""
-    if duel.log_odds is None:
+    if duel.lean is None:
         return 0.0
     if duel.outcome == "tie" and ties == "index":
         return 0.0
-    return duel.log_odds
+    return duel.lean
 
 
 async def round_robin(contestants: Sequence[int], compare: Compare, ties: Ties) -> list[int]:
     """Everybody meets everybody, in one batch of n(n-1)/2 comparisons; best first.
 
-    A won comparison gives one point; an unreadable one half a point to both. A tie is decided by its log-odds or,
+    A won comparison gives one point; an unreadable one half a point to both. A tie is decided by its lean or,
     with `ties="index"`, for the lower number. Equal points: the higher sum of margins, then the lower number.
     """
     pairs = list(combinations(sorted(contestants), 2))
