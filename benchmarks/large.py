@@ -59,7 +59,7 @@ def large_model(tiles: int) -> tuple[Any, Any]:
     config: Any = SmolVLMConfig(vision_config=vision, text_config=text, image_token_id=image, scale_factor=4)
     model = cast(Any, SmolVLMForConditionalGeneration)(config).eval()
     # As sure of the next token as a trained model: a nucleus is a few tokens, not nearly all.
-    model.lm_head.weight.data = model.lm_head.weight.detach() * 10
+    model.lm_head.weight.data = model.lm_head.weight.detach() * 6
     # Nobody ends its turn: all answers have the length that is asked for.
     model.generation_config.eos_token_id = []
     model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-_HEAD = 128
+_HEADS = (128, 4096)
+"""A nucleus is looked for among so many most probable tokens, then so many, and only then among all."""
 _CHUNK = 64
 
 
@@ -56,25 +57,31 @@ def choose(
     return chosen, logits.gather(-1, chosen[:, None])[:, 0] - mass
 
 
-def _draw(scaled: torch.Tensor, top_p: torch.Tensor, draws: torch.Tensor, lanes: torch.Tensor | None) -> torch.Tensor:
-    """A token for each row from the nucleus of its lane: most probable tokens, or all in order of their ids.
-
-    Few lanes have a nucleus of more than `_HEAD` tokens, and only for these the whole vocabulary is looked at.
-    """
+def _draw(
+    scaled: torch.Tensor,
+    top_p: torch.Tensor,
+    draws: torch.Tensor,
+    lanes: torch.Tensor | None,
+    heads: tuple[int, ...] = _HEADS,
+) -> torch.Tensor:
+    """A token for each row from the nucleus of its lane: by falling probability, or, of all tokens, by id."""
+    size, *wider = (min(head, scaled.shape[-1]) for head in heads)
     mass = scaled.logsumexp(-1, keepdim=True)
-    values, ids = scaled.topk(min(_HEAD, scaled.shape[-1]), dim=-1)
+    values, ids = scaled.topk(size, dim=-1)
     head = (values - mass).exp()
     before = head.cumsum(-1) - head
     # The first token is in whatever `top_p` is; at 1 all are in.
     outside = (before >= torch.where(top_p < 1.0, top_p, torch.inf)[:, None]) & (before > 0)
-    drawn = (ids if lanes is None else ids[lanes]).gather(-1, _places(head.masked_fill(outside, 0.0), draws, lanes))[
-        :, 0
-    ]
-    if scaled.shape[-1] > _HEAD and bool((wide := head.sum(-1) < top_p).any()):
+    places = _places(head.masked_fill(outside, 0.0), draws, lanes)
+    drawn = (ids if lanes is None else ids[lanes]).gather(-1, places)[:, 0]
+    if size < scaled.shape[-1] and bool((wide := head.sum(-1) < top_p).any()):
         mine = wide if lanes is None else wide[lanes]
-        whole = nucleus((scaled[wide] - mass[wide]).exp(), top_p[wide])
         among = wide.cumsum(0) - 1
-        drawn[mine] = _places(whole, draws[mine], (among if lanes is None else among[lanes])[mine])[:, 0]
+        rows = (among if lanes is None else among[lanes])[mine]
+        if wider:
+            drawn[mine] = _draw(scaled[wide], top_p[wide], draws[mine], rows, tuple(wider))
+        else:
+            drawn[mine] = _places(nucleus((scaled[wide] - mass[wide]).exp(), top_p[wide]), draws[mine], rows)[:, 0]
     return drawn
 
 
