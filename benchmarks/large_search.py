@@ -24,17 +24,21 @@ from stepsight.engines.transformers import TransformersEngine
 from stepsight.protocols import SampleRequest, ScoreRequest, Turn
 from stepsight.records import Piece
 
+HEAT = 1.0
+"""Temperature: at less, candidates of a random model are alike."""
 TEXT = "How many of the things in the picture are left when all the small ones are gone?"
 
 
-async def search(engine: TransformersEngine, path: Path, *, width: int, tokens: int, stages: int) -> tuple[int, int]:
-    """Tokens of prompts computed and reused in a search of four stages."""
+async def search(
+    engine: TransformersEngine, path: Path, *, width: int, tokens: int, stages: int
+) -> tuple[int, int, int]:
+    """Tokens of prompts computed and reused in a search, and how many different candidates it drew."""
     turns = (Turn("user", TEXT, (path,)),)
     prefix: tuple[Piece, ...] = ()
-    computed = cached = 0
+    computed = cached = different = 0
     for stage in range(stages):
         seeds = tuple(range(stage * width, (stage + 1) * width))
-        sampled = await engine.sample(SampleRequest(turns, seeds, prefix=prefix, max_tokens=tokens))
+        sampled = await engine.sample(SampleRequest(turns, seeds, prefix=prefix, max_tokens=tokens, temperature=HEAT))
         pieces = [completion.piece for completion in sampled.completions]
         pairs = [
             ScoreRequest((Turn("user", f"{TEXT}\n\n1. {one.text}\n\n2. {other.text}", (path,)),), ("1", "2"))
@@ -42,10 +46,11 @@ async def search(engine: TransformersEngine, path: Path, *, width: int, tokens: 
             for one, other in ((before, after), (after, before))
         ]
         scored = await engine.score(pairs)
+        different += len({piece.text for piece in pieces})
         computed += sampled.computed + sum(result.computed for result in scored)
         cached += sampled.cached + sum(result.cached for result in scored)
         prefix = (*prefix, pieces[0])
-    return computed, cached
+    return computed, cached, different
 
 
 def naive_seconds(naive: Naive, image: Any, *, width: int, tokens: int, stages: int, calls: int) -> float:
@@ -82,14 +87,15 @@ def main() -> None:
         image.save(path)
         with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix) as engine:
             started = time.perf_counter()
-            computed, cached = asyncio.run(search(engine, path, stages=arguments.stages, **options))
+            computed, cached, different = asyncio.run(search(engine, path, stages=arguments.stages, **options))
             ours = time.perf_counter() - started
-    naive = Naive(model, processor)
+    naive = Naive(model, processor, temperature=HEAT)
     slow = naive_seconds(naive, image, stages=arguments.stages, calls=arguments.naive_calls, **options)
     result = {
         **options,
         "stages": arguments.stages,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "different_candidates": different,
         "prompt_tokens_computed": computed,
         "prompt_tokens_reused": cached,
         "seconds": round(ours, 1),

@@ -38,6 +38,7 @@ class Naive:
 
     model: Any
     processor: Any
+    temperature: float = 0.6
     calls: int = 0
     tokens: int = 0
 
@@ -49,7 +50,12 @@ class Naive:
         stops = StoppingCriteriaList([EndsWith(self.processor.tokenizer, until)] if until else [])
         with torch.inference_mode():
             made = self.model.generate(
-                **inputs, do_sample=True, temperature=0.6, top_p=0.9, max_new_tokens=most, stopping_criteria=stops
+                **inputs,
+                do_sample=True,
+                temperature=self.temperature,
+                top_p=0.9,
+                max_new_tokens=most,
+                stopping_criteria=stops,
             )
         fresh = made[0, inputs["input_ids"].shape[1] :]
         self.calls += 1
