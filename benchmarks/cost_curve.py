@@ -1,7 +1,8 @@
 """What candidates and pictures cost: seconds and peak memory of one stage, each setting in a process of its own.
 
 The model is the random one of 256 million parameters (benchmarks/large.py). Memory is what the process took at its peak
-beyond what it held before the stage, model included in the latter.
+beyond what it held before the stage, model included in the latter (Linux: the peak is set back before the stage), and
+beside it the key-values of rows and trunks alone, which the engine's buffers take.
 
     python benchmarks/cost_curve.py --plot docs/images/cost.svg
 """
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,19 +23,38 @@ CANDIDATES = (1, 2, 4, 8, 16, 32)
 TILES = (0, 3, 7, 15, 31, 62)
 
 
-def peak() -> int:
-    """Peak resident memory of this process so far, in bytes (Linux counts KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def resident(line: str) -> int:
+    """A line of this process's status in bytes: `VmRSS` is memory now, `VmHWM` its peak."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{line}:")[1].split()[0]) * 1024
+
+
+def forget_peak() -> None:
+    """Let the peak begin anew from what is held now (Linux, proc(5))."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str, float]:
     """One stage: fill a prompt with a picture of `tiles` tiles, write `tokens` tokens for each candidate."""
+    import torch
     from large import large_model, picture
 
     from stepsight.engines.transformers import TransformersEngine
+    from stepsight.engines.transformers.forward import Runner
+    from stepsight.engines.transformers.slots import Slots
     from stepsight.protocols import SampleRequest, Turn
 
     model, processor = large_model(max(tiles, 1))
+    held: list[int] = []
+    step = Runner.step
+
+    # For this run; it passes on what it is given, hence the two ignores.
+    def watched(runner: Runner, slots: Slots, *given: object) -> torch.Tensor:
+        made = step(runner, slots, *given)  # type: ignore[arg-type]
+        held.append(slots.nbytes)
+        return made
+
+    Runner.step = watched  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         picture(max(tiles, 1)).save(path)
@@ -43,7 +63,9 @@ def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str,
         with TransformersEngine(model, processor, shared_prefix=sharing) as engine:
             # The picture is encoded and the prompt filled once before, so that the stage itself is seen.
             asyncio.run(engine.sample(SampleRequest(turns, seeds=(0,), max_tokens=1)))
-            before = peak()
+            gc.collect()
+            forget_peak()
+            before = resident("VmRSS")
             started = time.perf_counter()
             request = SampleRequest(turns, seeds=tuple(range(candidates)), max_tokens=tokens, temperature=1.0)
             result = asyncio.run(engine.sample(request))
@@ -52,7 +74,8 @@ def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str,
         "candidates": candidates,
         "prompt_tokens": result.computed + result.cached,
         "seconds": round(seconds, 2),
-        "peak_mb": round((peak() - before) / 2**20),
+        "peak_mb": round((resident("VmHWM") - before) / 2**20),
+        "key_values_mb": round(max(held, default=0) / 2**20),
     }
 
 
@@ -76,7 +99,13 @@ def draw(by_candidates: list[dict[str, float]], by_picture: list[dict[str, float
         (1, by_picture, "prompt_tokens", "tokens of prompt and picture"),
     ):
         for line, what, unit in ((0, "seconds", "seconds"), (1, "peak_mb", "MiB beyond the model")):
-            axes[line, column].plot([row[key] for row in rows], [row[what] for row in rows], marker="o")
+            axes[line, column].plot(
+                [row[key] for row in rows], [row[what] for row in rows], marker="o", label="measured"
+            )
+            if what == "peak_mb":
+                values = [row["key_values_mb"] for row in rows]
+                axes[line, column].plot([row[key] for row in rows], values, marker=".", label="key-values of rows")
+                axes[line, column].legend()
             axes[line, column].set_ylabel(unit)
             axes[line, column].set_ylim(bottom=0)
         axes[1, column].set_xlabel(name)
