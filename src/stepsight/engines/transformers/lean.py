@@ -27,10 +27,7 @@ _FIXED_ANGLES = ("default", "linear", "llama3", "yarn")
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """Weights of one layer: `inward` makes queries, keys and values, `up` the gate and what it lets through.
-
-    Those of products are (inputs, outputs).
-    """
+    """Weights of one layer: `inward` makes queries, keys and values, `up` the gate and what it lets through."""
 
     norm: torch.Tensor
     inward: torch.Tensor
@@ -97,7 +94,7 @@ class LeanLlama:
         state = embedded
         for number, (layer, (keys, values, flat)) in enumerate(zip(self._layers, slots.rows.pairs, strict=True)):
             normed = functional.rms_norm(state, self._hidden, layer.norm, self._eps)
-            heads = torch.mm(normed, layer.inward).view(rows, turning + kept, dim)
+            heads = functional.linear(normed, layer.inward).view(rows, turning + kept, dim)
             turned = heads[:, :turning]
             left, right = turned[..., :half], turned[..., half:]
             first = torch.addcmul(left * cos, right, sin, value=-1)
@@ -114,7 +111,7 @@ class LeanLlama:
                 seen = attend_both(asked, *both, mask)
             state = torch.addmm(state, seen.reshape(rows, -1), layer.outward)
             normed = functional.rms_norm(state, self._hidden, layer.mlp_norm, self._eps)
-            gate, let = torch.mm(normed, layer.up).chunk(2, dim=-1)
+            gate, let = functional.linear(normed, layer.up).chunk(2, dim=-1)
             state = torch.addmm(state, functional.silu(gate) * let, layer.down)
         return functional.rms_norm(state, self._hidden, self._norm, self._eps)
 
@@ -124,29 +121,24 @@ def _layer(layer: Any) -> _Layer:
     return _Layer(
         norm=layer.input_layernorm.weight.detach(),
         inward=_join((attention.q_proj, attention.k_proj, attention.v_proj)),
-        outward=_join((attention.o_proj,)),
+        outward=attention.o_proj.weight.detach().t(),
         mlp_norm=layer.post_attention_layernorm.weight.detach(),
         up=_join((mlp.gate_proj, mlp.up_proj)),
-        down=_join((mlp.down_proj,)),
+        down=mlp.down_proj.weight.detach().t(),
     )
 
 
 def _join(parts: Sequence[nn.Linear]) -> torch.Tensor:
-    """The weights of layers with the same input as one tensor (inputs, outputs), which they become views of.
-
-    With few rows that layout is read faster than (outputs, inputs). Layers that are joined already stay as they are.
-    """
+    """The weights of layers with the same input as one tensor, which they become views of, if they are not yet."""
     weights = [part.weight.detach() for part in parts]
-    sizes, inputs = [len(weight) for weight in weights], weights[0].shape[1]
-    total = sum(sizes)
-    places = [weight.storage_offset() - weights[0].storage_offset() for weight in weights]
-    alike = len({weight.untyped_storage().data_ptr() for weight in weights}) == 1
-    laid = all(weight.stride() == (1, total) for weight in weights)
-    if alike and laid and places == [sum(sizes[:number]) for number in range(len(sizes))]:
-        return weights[0].as_strided((inputs, total), (total, 1))
-    joined = torch.cat([weight.t() for weight in weights], dim=1).contiguous()
-    for part, piece in zip(parts, joined.split(sizes, dim=1), strict=True):
-        part.weight.data = piece.t()
+    first = weights[0]
+    ends = [weight.data_ptr() + weight.nbytes for weight in weights]
+    storages = {weight.untyped_storage().data_ptr() for weight in weights}
+    if len(storages) == 1 and ends[:-1] == [weight.data_ptr() for weight in weights[1:]]:
+        return first.as_strided((sum(map(len, weights)), first.shape[1]), (first.shape[1], 1))
+    joined = torch.cat(weights)
+    for part, piece in zip(parts, joined.split([len(weight) for weight in weights]), strict=True):
+        part.weight.data = piece
     return joined
 
 
