@@ -35,6 +35,7 @@ FLOORS = {
     "findings": 1,
     "machine": 1,
     "prompts": 1,
+    "conclusions": 1,
     "engines": 2,
     "judges": 3,
     "search": 4,
@@ -84,6 +85,7 @@ LEAN = {
     "findings": {"pydantic"},
     "machine": set(),
     "prompts": {"pydantic"},
+    "conclusions": set(),
     "search": {"pydantic"},
 }
 

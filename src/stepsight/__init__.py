@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepsight.api import Answer, aask, ask
-    from stepsight.assembly import ModelChoice
+    from stepsight.assembly import ModelChoice, SearchChoice
     from stepsight.errors import (
         CapabilityError,
         EngineError,
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
         TooLongError,
     )
     from stepsight.jsonl import append_jsonl, read_jsonl, sift_jsonl, write_jsonl
-    from stepsight.protocols import Engine, Event, Judge, SearchSettings, Strategy
+    from stepsight.protocols import Budget, Engine, Event, Judge, SearchSettings, Strategy, Swires
     from stepsight.recipes import Recipe, load_recipe, save_resolved
-    from stepsight.records import Candidate, Comparison, Finish, Piece, Question, Trace, Usage, Verdict
+    from stepsight.records import Candidate, Comparison, Finish, Piece, Question, Spending, Trace, Usage, Verdict
     from stepsight.seeds import derive_seed
     from stepsight.stages import STAGES, Fault, FaultKind, Parsed, Stage, StageStream, conclusion, parse, render
 
 _HOME = {
     "api": "Answer aask ask",
-    "assembly": "ModelChoice",
+    "assembly": "ModelChoice SearchChoice",
     "errors": (
         "CapabilityError EngineError InputError MissingExtraError ModelError PictureError RecipeError "
         "RecordError StepsightError TooLongError"
     ),
     "jsonl": "append_jsonl read_jsonl sift_jsonl write_jsonl",
-    "protocols": "Engine Event Judge SearchSettings Strategy",
+    "protocols": "Budget Engine Event Judge SearchSettings Strategy Swires",
     "recipes": "Recipe load_recipe save_resolved",
-    "records": "Candidate Comparison Finish Piece Question Trace Usage Verdict",
+    "records": "Candidate Comparison Finish Piece Question Spending Trace Usage Verdict",
     "seeds": "derive_seed",
     "stages": "Fault FaultKind Parsed STAGES Stage StageStream conclusion parse render",
 }
@@ -56,6 +56,7 @@ _HOME = {
 __all__ = [
     "STAGES",
     "Answer",
+    "Budget",
     "Candidate",
     "CapabilityError",
     "Comparison",
@@ -77,11 +78,14 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RecordError",
+    "SearchChoice",
     "SearchSettings",
+    "Spending",
     "Stage",
     "StageStream",
     "StepsightError",
     "Strategy",
+    "Swires",
     "TooLongError",
     "Trace",
     "Usage",

@@ -28,9 +28,9 @@ from PIL import Image
 from stepsight.assembly import (
     LoadedModel,
     ModelChoice,
+    SearchChoice,
     build_judge,
     check_choice,
-    check_names,
     load_model,
     loaded,
     unrepeatable,
@@ -112,7 +112,7 @@ def ask(
     question: str,
     *,
     model: str | Path | ModelChoice | LoadedModel = "pico",
-    search: str = "stage-beam",
+    search: str | SearchChoice = "stage-beam",
     width: int = 4,
     judge: str = "self",
     choices: Sequence[str] = (),
@@ -141,7 +141,8 @@ def ask(
         model: `pico` (shipped), a folder, a hub id, a `ModelChoice` that says how to load it as well, or a model that
             `stepsight.assembly.load_model` gave. Models asked for by name stay in memory, the last two of them. With
             `server`, its id there.
-        search: `stage-beam`, `best-of-n` or `greedy`.
+        search: `stage-beam`, `sentence-beam`, `swires`, `best-of-n`, `vote` or `greedy`; or a `SearchChoice`, which
+            says what the arguments from `width` to `greedy_first` say otherwise, and knows budgets and constants.
         width: candidates drawn at a time.
         judge: who chooses between candidates: `self`, `written`, `likelihood` or `vote`.
         choices: the options of a multiple-choice question.
@@ -165,8 +166,9 @@ def ask(
     """
     local = (device, dtype, revision, trust_remote_code)
     choice = _choice(model, local, server, server_seeds, judge_prompts)
-    settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
-    return _result(_submit(_answer(image, question, tuple(choices), choice, search, judge, settings, notice)))
+    settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first)
+    plan = _plan(search, judge, settings)
+    return _result(_submit(_answer(image, question, tuple(choices), choice, plan, watch, notice)))
 
 
 async def aask(
@@ -174,7 +176,7 @@ async def aask(
     question: str,
     *,
     model: str | Path | ModelChoice | LoadedModel = "pico",
-    search: str = "stage-beam",
+    search: str | SearchChoice = "stage-beam",
     width: int = 4,
     judge: str = "self",
     choices: Sequence[str] = (),
@@ -196,8 +198,9 @@ async def aask(
     """`ask` for async code: same arguments, same answer; cancelling the task cancels the search."""
     local = (device, dtype, revision, trust_remote_code)
     choice = _choice(model, local, server, server_seeds, judge_prompts)
-    settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first, watch)
-    work = _answer(image, question, tuple(choices), choice, search, judge, settings, notice)
+    settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first)
+    plan = _plan(search, judge, settings)
+    work = _answer(image, question, tuple(choices), choice, plan, watch, notice)
     return await asyncio.wrap_future(_submit(work))
 
 
@@ -250,14 +253,21 @@ def _choice(
     return model
 
 
+def _plan(search: str | SearchChoice, judge: str, settings: SearchSettings) -> SearchChoice:
+    if not isinstance(search, SearchChoice):
+        return SearchChoice(search, judge, settings)
+    if judge != "self" or settings != SearchSettings():
+        raise InputError("a SearchChoice says itself how to search", hint="set it in the SearchChoice")
+    return search
+
+
 async def _answer(
     image: Picture,
     text: str,
     choices: tuple[str, ...],
     model: ModelChoice | LoadedModel,
-    search: str,
-    judge: str,
-    settings: SearchSettings,
+    plan: SearchChoice,
+    watch: Watch | None,
     notice: Callable[[Notice], None] | None,
 ) -> Answer:
     def tell(kind: Literal["asked", "loading", "loaded", "note"], what: str, seconds: float = 0.0) -> None:
@@ -265,7 +275,6 @@ async def _answer(
             notice(Notice(kind, what, seconds))
 
     # 1. Everything that can be wrong without a model.
-    check_names(search, judge, settings)
     question, picture = question_about(image, text, choices)
     if isinstance(model, ModelChoice):
         check_choice(model)
@@ -287,14 +296,14 @@ async def _answer(
             f"{model.card.name} knows only the drawn tabletop world, and this picture looks like another kind: "
             "do not trust the answer; choose a model that knows photographs with the option --model",
         )
-    if warning := unrepeatable(model, search=search, temperature=settings.temperature):
+    if warning := unrepeatable(model, search=plan.search, temperature=plan.settings.temperature):
         notes = (*notes, warning)
     for note in notes:
         tell("note", note)
 
     # 4. The search.
-    chooser = build_judge(judge, model, search=search, width=settings.width)
-    trace = await strategy(search)(question, model.engine, chooser, settings)
+    chooser = build_judge(plan.judge, model, search=plan.search, width=plan.settings.width)
+    trace = await strategy(plan.search)(question, model.engine, chooser, replace(plan.settings, watch=watch))
     parsed = parse(trace.text)
     return Answer(question.text, parsed.stages, parsed.faults, notes, trace)
 

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +31,7 @@ from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Record
 from stepsight.search import strategy
+from stepsight.search.checks import check_settings
 
 if TYPE_CHECKING:
     from stepsight.engines.openai import ProbeReport
@@ -105,6 +106,28 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
+class SearchChoice:
+    """Which search, and how; names and numbers are checked.
+
+    Raises:
+        InputError: an unknown name, or a number out of range.
+        CapabilityError: the judge cannot serve the strategy.
+    """
+
+    search: str = "stage-beam"
+    judge: str = "self"
+    settings: SearchSettings = field(default_factory=SearchSettings)
+
+    def __post_init__(self) -> None:
+        check_names(self.search, self.judge, self.settings)
+
+    @property
+    def single(self) -> bool:
+        """Whether one answer is written and nothing chosen."""
+        return self.search == "greedy" or (self.settings.width == 1 and self.search != "swires")
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """An engine with its card; `seconds` is what loading took. Of a server, `probe` says what it was seen to do."""
 
@@ -133,15 +156,8 @@ def check_names(search: str, judge: str, settings: SearchSettings) -> None:
         known = ", ".join(JUDGES)
         hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
         raise InputError(f"there is no judge {judge!r}", hint=hint)
-    if settings.width < 1:
-        raise InputError(f"the width is {settings.width}", hint="draw at least one candidate")
-    if settings.max_tokens < 1:
-        raise InputError(f"max_tokens is {settings.max_tokens}", hint="allow at least one token")
-    if not 0 <= settings.temperature < float("inf"):
-        raise InputError(f"the temperature is {settings.temperature}", hint="give 0 (greedy) or more")
-    if not 0 < settings.top_p <= 1:
-        raise InputError(f"top_p is {settings.top_p}", hint="give more than 0 and at most 1")
-    if judge == "vote" and search not in ("greedy", "best-of-n") and settings.width > 1:
+    check_settings(settings)
+    if judge == "vote" and search not in ("greedy", "best-of-n", "vote") and settings.width > 1:
         raise CapabilityError(
             f"the judge 'vote' counts equal conclusions and cannot choose stages for {search}",
             hint="use it with --search best-of-n, or take the judge 'self' or 'likelihood'",
@@ -155,7 +171,7 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         CapabilityError: the model's engine cannot serve the judge.
         InputError: the card names judge prompts that do not exist.
     """
-    if width == 1 or search == "greedy":
+    if search in ("greedy", "vote") or (width == 1 and search != "swires"):
         return None
     if name == "likelihood":
         tempered = model.probe is not None and not model.probe.untempered.yes

@@ -6,9 +6,10 @@ once; it batches what arrives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Verdict
@@ -109,10 +110,20 @@ class Engine(Protocol):
 
 
 class Judge(Protocol):
-    """Orders candidates of one question at one stage (None: whole answers), given the stages chosen before."""
+    """Orders candidates of one question at one stage (None: whole answers), given the stages chosen before.
+
+    `scores` says whether its verdicts carry scores that can be held against those of other candidates of the question;
+    `cutoff` above which of them `swires` calls a reasoning good enough, if that was ever found out.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def scores(self) -> bool: ...
+
+    @property
+    def cutoff(self) -> float | None: ...
 
     async def judge(
         self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
@@ -123,7 +134,7 @@ class Judge(Protocol):
 class Event:
     """Something a search did, for those who watch it live."""
 
-    kind: Literal["stage_started", "text", "candidate", "verdict", "stage_chosen"]
+    kind: Literal["stage_started", "text", "candidate", "verdict", "stage_chosen", "retrace"]
     stage: Stage | None
     slot: int = 0
     text: str = ""
@@ -135,11 +146,47 @@ Watch = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a search may use: generated tokens (kept and discarded), seconds, candidates. None: no limit."""
+
+    tokens: int | None = None
+    seconds: float | None = None
+    candidates: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return (self.tokens, self.seconds, self.candidates) != (None, None, None)
+
+
+@dataclass(frozen=True)
+class Swires:
+    """Constants of stage-wise retracing (LLaVA-CoT, arXiv 2411.10440v6, section 3.2.2 and Algorithm 1).
+
+    A round draws `captions`, keeps the best `kept` and gives each `captions / kept` reasonings. It is the last if at
+    least `passing` reasonings of all rounds together are scored above `cutoff`, or after `retraces` retraces. The best
+    `concluded` reasonings get a conclusion each. A `cutoff` belongs to one reward model; None: the judge's own.
+    """
+
+    captions: int = 4
+    kept: int = 2
+    retraces: int = 2
+    passing: int = 2
+    concluded: int = 2
+    cutoff: float | None = None
+
+
+SWIRES: Mapping[str, Swires] = MappingProxyType({"paper": Swires(), "released": Swires(retraces=4, concluded=3)})
+"""The paper's constants (at most 3 rounds), and those of its released code where they differ (at most 5)."""
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot).
 
     `width` candidates are drawn at a time; each may have `max_tokens`. With `greedy_first` slot 0 is decoded at
-    temperature 0 and only the others are sampled (ours; the paper samples all). `watch` may be called from any thread.
+    temperature 0 and only the others are sampled (ours; the paper samples all). `survivors` is how many candidates of
+    a stage a beam goes on with. `watch` may be called from any thread.
     """
 
     width: int = 4
@@ -149,6 +196,9 @@ class SearchSettings:
     seed: int = 0
     greedy_first: bool = False
     watch: Watch | None = field(default=None, compare=False)
+    survivors: int = 1
+    budget: Budget = Budget()
+    swires: Swires = Swires()
 
 
 class Strategy(Protocol):

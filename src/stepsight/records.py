@@ -63,7 +63,8 @@ class Piece(Record):
 class Candidate(Record):
     """One sampled continuation: a stage or a whole answer.
 
-    `stage` is None for a whole answer. `parent` is the id of the candidate that it continues.
+    `stage` is None for a whole answer. A `sentence` is a piece of the stage that it stands in. `parent` is the id of
+    the candidate that it continues.
     `tokens` counts generated tokens. `logprob` is the sum of their log-probabilities in nats under the model's own
     distribution (temperature 1, no truncation); None where the engine does not report it.
     """
@@ -77,6 +78,7 @@ class Candidate(Record):
     tokens: int
     parent: int | None = None
     logprob: float | None = None
+    sentence: bool = False
 
 
 class Comparison(Record):
@@ -133,6 +135,21 @@ class Usage(Record):
         )
 
 
+class Spending(Record):
+    """What a search was allowed, and what it left.
+
+    Limits are None where there was none: generated tokens (kept and discarded), seconds, candidates. `ended_by` says
+    what brought the search to its end: its own plan (`done`), a limit, or, before either, that enough was known
+    (`agreed`). `left` says what of each limit was not used.
+    """
+
+    tokens: int | None = None
+    seconds: float | None = None
+    candidates: int | None = None
+    ended_by: Literal["done", "agreed", "tokens", "seconds", "candidates"] = "done"
+    left: Mapping[str, float] = Field(default_factory=dict)
+
+
 class Trace(Record):
     """Everything one search did; enough to judge again without generating again.
 
@@ -149,6 +166,7 @@ class Trace(Record):
     chosen: tuple[int, ...]
     usage: Usage
     seconds: float
+    spending: Spending | None = None
 
     @property
     def text(self) -> str:

@@ -36,7 +36,8 @@ def self_judge(engine: DreamEngine) -> SelfJudge:
 
 async def search(name: str, settings: SearchSettings, faulty: float = 0.0) -> tuple[Trace, DreamEngine]:
     engine = DreamEngine(faulty=faulty)
-    return await STRATEGIES[name](QUESTION, engine, self_judge(engine), settings), engine
+    judge = LikelihoodJudge(cutoff=-2.0) if name == "swires" else self_judge(engine)
+    return await STRATEGIES[name](QUESTION, engine, judge, settings), engine
 
 
 def without_time(trace: Trace) -> Trace:
@@ -236,5 +237,5 @@ def test_strategies_are_found_by_name() -> None:
     assert strategy("stage-beam") is stage_beam
     with pytest.raises(InputError, match="did you mean stage-beam"):
         strategy("Stage_Beam")
-    with pytest.raises(InputError, match="known: greedy, best-of-n, stage-beam"):
+    with pytest.raises(InputError, match="known: greedy, best-of-n, vote, sentence-beam, stage-beam, swires"):
         strategy("xyz")

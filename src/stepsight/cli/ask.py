@@ -9,25 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import brought_model, takes_model
-from stepsight.cli.options import (
-    GreedyFirstOption,
-    JsonOption,
-    JudgeOption,
-    MaxTokensOption,
-    SearchOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WidthOption,
-    check_writable,
-)
+from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.options import JsonOption, check_writable
+from stepsight.cli.search_options import choose_search
+from stepsight.cli.taking import takes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from stepsight.api import Answer, Notice
-    from stepsight.assembly import ModelChoice
+    from stepsight.assembly import ModelChoice, SearchChoice
     from stepsight.reports.live import LiveSearch
 
 EXAMPLE_QUESTION = "Subtract all small shiny balls. Subtract all purple objects. How many objects are left?"
@@ -36,7 +27,7 @@ EXAMPLE_QUESTION = "Subtract all small shiny balls. Subtract all purple objects.
 _PICTURE_NAME = re.compile(r"\.(png|jpe?g|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
 
 
-@takes_model
+@takes(choice=choose_model, plan=choose_search)
 def ask_command(
     context: typer.Context,
     image: Annotated[
@@ -50,17 +41,10 @@ def ask_command(
     question: Annotated[str | None, typer.Argument(help="What to ask about it.", show_default=False)] = None,
     *,
     choice: ModelChoice,
-    search: SearchOption = "stage-beam",
-    width: WidthOption = 4,
-    judge: JudgeOption = "self",
+    plan: SearchChoice,
     choices: Annotated[
         list[str] | None, typer.Option("--choice", "-c", help="One option of a multiple choice; repeat it for each.")
     ] = None,
-    seed: SeedOption = 0,
-    temperature: TemperatureOption = 0.6,
-    top_p: TopPOption = 0.9,
-    max_tokens: MaxTokensOption = 1024,
-    greedy_first: GreedyFirstOption = False,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Write everything the search did to this file, as JSON.")
     ] = None,
@@ -78,7 +62,7 @@ def ask_command(
         check_writable(trace)
     console = Console(quiet=as_json, highlight=False)
     errors = Console(stderr=True, highlight=False)
-    live = LiveSearch(console, single=width == 1 or search == "greedy")
+    live = LiveSearch(console, single=plan.single)
     teller = _Teller(picture, live, console, errors)
 
     with live:
@@ -86,15 +70,8 @@ def ask_command(
             picture,
             text,
             model=brought_model(context) or choice,
-            search=search,
-            width=width,
-            judge=judge,
             choices=choices or (),
-            seed=seed,
-            temperature=temperature,
-            top_p=top_p,
-            max_tokens=max_tokens,
-            greedy_first=greedy_first,
+            search=plan,
             watch=live.watch,
             notice=teller.tell,
         )

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import takes_model
-from stepsight.cli.options import (
-    JsonOption,
-)
+from stepsight.cli.model_options import choose_model
+from stepsight.cli.options import JsonOption
+from stepsight.cli.taking import takes
 
 if TYPE_CHECKING:
     from stepsight.assembly import ModelChoice
 
 
-@takes_model
+@takes(choice=choose_model)
 def doctor_command(
     *,
     choice: ModelChoice,

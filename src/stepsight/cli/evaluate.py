@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import brought_model, takes_model
-from stepsight.cli.options import (
-    GreedyFirstOption,
-    JsonOption,
-    JudgeOption,
-    MaxTokensOption,
-    SearchOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WidthOption,
-    check_folder,
-)
+from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.options import JsonOption, check_folder
+from stepsight.cli.search_options import choose_search
+from stepsight.cli.taking import takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stepsight.assembly import LoadedModel, ModelChoice
+    from stepsight.assembly import LoadedModel, ModelChoice, SearchChoice
     from stepsight.evaluation import EvaluationReport, Progress
     from stepsight.evaluation.report import Truth
     from stepsight.records import Question
@@ -35,7 +26,7 @@ REPORT = "report.json"
 PROBE = "server.json"
 
 
-@takes_model
+@takes(choice=choose_model, plan=choose_search)
 def eval_command(
     context: typer.Context,
     questions: Annotated[
@@ -53,14 +44,7 @@ def eval_command(
     ] = None,
     *,
     choice: ModelChoice,
-    search: SearchOption = "stage-beam",
-    width: WidthOption = 4,
-    judge: JudgeOption = "self",
-    seed: SeedOption = 0,
-    temperature: TemperatureOption = 0.6,
-    top_p: TopPOption = 0.9,
-    max_tokens: MaxTokensOption = 1024,
-    greedy_first: GreedyFirstOption = False,
+    plan: SearchChoice,
     as_json: JsonOption = False,
 ) -> None:
     """Answer many questions, score the answers, and say how sure the scores are."""
@@ -71,7 +55,6 @@ def eval_command(
     from stepsight.assembly import (
         build_judge,
         check_choice,
-        check_names,
         load_model,
         unrepeatable,
         with_judge_prompts,
@@ -80,14 +63,11 @@ def eval_command(
     from stepsight.evaluation import compare as compare_reports
     from stepsight.evaluation import evaluate, wilson
     from stepsight.files import whole_file
-    from stepsight.protocols import SearchSettings
     from stepsight.reports.progress import described
     from stepsight.reports.scores import difference_line, interval, scores_table
     from stepsight.search import strategy
 
     # 1. Everything that can be wrong without a model.
-    settings = SearchSettings(width, temperature, top_p, max_tokens, seed, greedy_first)
-    check_names(search, judge, settings)
     asked = _questions(questions, limit)
     other = None if compare is None else read_run(compare, asked)
     if out is not None:
@@ -101,8 +81,8 @@ def eval_command(
         with errors.status(f"loading {choice.name}"):
             ready = load_model(choice)
     answering = with_judge_prompts(ready, choice.judge_prompts)
-    chooser = build_judge(judge, answering, search=search, width=width)
-    if warning := unrepeatable(answering, search=search, temperature=temperature):
+    chooser = build_judge(plan.judge, answering, search=plan.search, width=plan.settings.width)
+    if warning := unrepeatable(answering, search=plan.search, temperature=plan.settings.temperature):
         errors.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
 
     # 3. The run.
@@ -118,8 +98,8 @@ def eval_command(
                     asked,
                     answering.engine,
                     chooser,
-                    strategy(search),
-                    settings,
+                    strategy(plan.search),
+                    plan.settings,
                     concurrency=concurrency,
                     truth=_truth(asked),
                     out=None if out is None else out / TRACES,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +12,6 @@ if TYPE_CHECKING:
     from stepsight.assembly import LoadedModel, ModelChoice
 
 _MODEL = "Model"
-_CHOICE = "choice"
 
 ModelOption = Annotated[
     str,
@@ -140,29 +136,6 @@ def choose_model(
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,
     )
-
-
-def takes_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `choose_model` where its parameter `choice` stands."""
-    ours = inspect.signature(choose_model, eval_str=True, globals={**globals(), "ModelChoice": Any}).parameters
-    # The type of `choice` is imported for type checkers only.
-    annotations = {name: kind for name, kind in command.__annotations__.items() if name != _CHOICE}
-    command.__annotations__ = annotations
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        parameters += ours.values() if parameter.name == _CHOICE else [parameter]
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in ours}
-        command(**given, choice=choose_model(**chosen))
-
-    # Keyword-only, as options without a default may stand behind others with one.
-    alike = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    # typer reads this attribute, which functions are not declared to have.
-    run.__signature__ = inspect.Signature(alike)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
 
 
 def brought_model(context: typer.Context) -> LoadedModel | None:

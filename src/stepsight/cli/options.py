@@ -1,4 +1,4 @@
-"""Options that several verbs share, each said once; those of models are in `model_options.py`."""
+"""What several verbs ask of their options; those of models and searches are in `model_options` and `search_options`."""
 
 from __future__ import annotations
 
@@ -8,37 +8,6 @@ from typing import Annotated
 
 import typer
 
-_SEARCH = "Search"
-
-SearchOption = Annotated[
-    str, typer.Option("--search", "-s", help="stage-beam, best-of-n or greedy.", rich_help_panel=_SEARCH)
-]
-WidthOption = Annotated[
-    int, typer.Option("--width", "-w", help="Candidates drawn at a time.", min=1, rich_help_panel=_SEARCH)
-]
-JudgeOption = Annotated[
-    str,
-    typer.Option(
-        "--judge",
-        "-j",
-        help="Who chooses between candidates: self, written, likelihood or vote.",
-        rich_help_panel=_SEARCH,
-    ),
-]
-SeedOption = Annotated[int, typer.Option(help="Of all sampling; the same seed gives the same answer.")]
-TemperatureOption = Annotated[float, typer.Option(help="Of sampling; 0 is greedy.", min=0.0, rich_help_panel=_SEARCH)]
-TopPOption = Annotated[
-    float, typer.Option("--top-p", help="Sample from the top of the distribution.", rich_help_panel=_SEARCH)
-]
-MaxTokensOption = Annotated[
-    int, typer.Option("--max-tokens", help="The most one candidate may be long.", min=1, rich_help_panel=_SEARCH)
-]
-GreedyFirstOption = Annotated[
-    bool,
-    typer.Option(
-        "--greedy-first", help="Decode one candidate greedily and sample only the others.", rich_help_panel=_SEARCH
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

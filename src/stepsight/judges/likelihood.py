@@ -21,6 +21,8 @@ class LikelihoodJudge:
 
     normalise: bool = False
     name: str = field(default="likelihood", init=False)
+    scores: bool = field(default=True, init=False, repr=False)
+    cutoff: float | None = field(default=None, repr=False)
 
     async def judge(
         self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]

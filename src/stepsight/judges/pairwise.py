@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepsight.errors import CapabilityError
-from stepsight.judges.reading import check_candidates, malformed, stage_texts, unit_text
+from stepsight.judges.reading import check_candidates, malformed, stage_so_far, stage_texts, unit_text
 from stepsight.judges.tournament import Duel, Pair, Ties, knock_out, round_robin
-from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
-from stepsight.protocols import Engine, ScoreRequest
+from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, sentence_turns, whole_text
+from stepsight.protocols import Engine, ScoreRequest, Turn
 from stepsight.records import Candidate, Comparison, Question, Verdict
 from stepsight.seeds import derive_seed
 from stepsight.stages import Stage
@@ -79,6 +79,8 @@ class SelfJudge:
     all_pairs_up_to: int = 6
     seed: int = 0
     name: str = field(default="self", init=False)
+    scores: bool = field(default=False, init=False, repr=False)
+    cutoff: float | None = field(default=None, init=False, repr=False)
     why_unreadable: str = field(default="the options hold too little probability", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +104,10 @@ class SelfJudge:
             InputError: there is no candidate, or two share an id.
         """
         check_candidates(candidates)
-        bout = _Bout(self, question, stage, stage_texts(chosen))
+        sentences = candidates[0].sentence
+        alone = sentences and bool(self.prompts.sentence)
+        before = "".join(candidate.piece.text for candidate in chosen).strip() if alone else None
+        bout = _Bout(self, question, stage, stage_texts(chosen), before)
         ordered = sorted(candidates, key=lambda candidate: candidate.id)
         faults = {candidate.id: fault for candidate in ordered if (fault := malformed(candidate)) is not None}
         sound = [candidate for candidate in ordered if candidate.id not in faults]
@@ -111,7 +116,7 @@ class SelfJudge:
         # 1. One contestant per text, known by its lowest id.
         same: dict[str, list[int]] = defaultdict(list)
         for candidate in contenders:
-            text = unit_text(candidate)
+            text = stage_so_far(chosen, candidate) if sentences and not alone else unit_text(candidate)
             same[text if stage is not None else whole_text(self.prompts, text)].append(candidate.id)
         bout.texts = {ids[0]: text for text, ids in same.items()}
         twins = {ids[0]: ids for ids in same.values()}
@@ -119,7 +124,7 @@ class SelfJudge:
 
         # 2. Screen, compare, and line up.
         ids = list(bout.texts)
-        out = await bout.screen(ids) if stage is Stage.REASONING and sound and len(ids) > 1 else []
+        out = await bout.screen(ids) if stage is Stage.REASONING and sound and len(ids) > 1 and not sentences else []
         ids = [one for one in ids if one not in out]
         if len(ids) <= self.all_pairs_up_to:
             ranked = await round_robin(ids, bout.compare, self.ties)
@@ -157,6 +162,7 @@ class _Bout:
     question: Question
     stage: Stage | None
     hints: Mapping[Stage, str]
+    before: str | None
     texts: Mapping[int, str] = field(default_factory=dict)
     likely: Mapping[int, float | None] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -171,7 +177,7 @@ class _Bout:
         prompts = self.judge.prompts
         requests = [
             ScoreRequest(
-                turns=pair_turns(prompts, self.question, self.stage, self.hints, self.texts[one], self.texts[other]),
+                turns=self._turns(self.texts[one], self.texts[other]),
                 options=prompts.options,
             )
             for pair in pairs
@@ -182,6 +188,12 @@ class _Bout:
             self._duel(pair, forward, backward)
             for pair, forward, backward in zip(pairs, opinions[::2], opinions[1::2], strict=True)
         ]
+
+    def _turns(self, first: str, second: str) -> tuple[Turn, ...]:
+        prompts = self.judge.prompts
+        if self.before is not None:
+            return sentence_turns(prompts, self.question, self.before, first, second)
+        return pair_turns(prompts, self.question, self.stage, self.hints, first, second)
 
     async def screen(self, ids: Sequence[int]) -> list[int]:
         """Who is out because judged incorrect beside one judged correct; the least incorrect first."""

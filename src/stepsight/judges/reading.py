@@ -12,13 +12,15 @@ from stepsight.stages import FaultKind, Stage, parse
 def malformed(candidate: Candidate) -> str | None:
     """Why a candidate cannot stand as its stage (or, whole, as an answer); None if it can.
 
-    A stage must be its opening tag, some text without tags, and its closing tag, with nothing but white space before
-    and after. A whole answer must parse without faults.
+    A sentence must only have come to its end. A stage must be its opening tag, some text without tags, and its closing
+    tag, with nothing but white space before and after. A whole answer must parse without faults.
     """
     if candidate.finish is Finish.LENGTH:
         return "cut off at the token limit"
     if candidate.finish is Finish.ERROR:
         return "the engine reported an error"
+    if candidate.sentence:
+        return None if candidate.piece.text.strip() else "nothing is written"
     parsed = parse(candidate.piece.text)
     stage = candidate.stage
     if stage is None:
@@ -35,18 +37,27 @@ def malformed(candidate: Candidate) -> str | None:
 def unit_text(candidate: Candidate) -> str:
     """The text between the tags of a well-formed stage; otherwise what was written, stripped."""
     text = candidate.piece.text
-    if candidate.stage is None or malformed(candidate) is not None:
+    if candidate.stage is None or candidate.sentence or malformed(candidate) is not None:
         return text.strip()
     return parse(text).stages[candidate.stage]
 
 
 def stage_texts(chosen: Sequence[Candidate]) -> dict[Stage, str]:
-    """The texts of the stages chosen so far; a malformed stage has none."""
+    """The texts of the stages chosen so far; a malformed or unfinished stage has none."""
+    if any(candidate.sentence for candidate in chosen):
+        return dict(parse("".join(candidate.piece.text for candidate in chosen)).stages)
     return {
         candidate.stage: unit_text(candidate)
         for candidate in chosen
         if candidate.stage is not None and malformed(candidate) is None
     }
+
+
+def stage_so_far(chosen: Sequence[Candidate], sentence: Candidate) -> str:
+    """What stands in the stage that a sentence belongs to, up to that sentence, without tags."""
+    assert sentence.stage is not None
+    text = "".join(candidate.piece.text for candidate in (*chosen, sentence))
+    return text.rpartition(sentence.stage.open)[2].partition(sentence.stage.close)[0].strip()
 
 
 def check_candidates(candidates: Sequence[Candidate]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from stepsight.conclusions import ballot
 from stepsight.errors import CapabilityError
 from stepsight.judges.reading import check_candidates, malformed, unit_text
 from stepsight.records import Candidate, Question, Verdict
@@ -15,12 +16,14 @@ from stepsight.stages import Stage, conclusion
 class VoteJudge:
     """Orders whole answers by how many share their conclusion (self-consistency); needs no engine.
 
-    Conclusions count as equal up to case, white space and a final full stop. Malformed answers have no vote and rank
-    last. Among equals the lower id comes first; a shared first place counts as a tie.
+    Conclusions are equal if they say the same in one form (see `conclusions.ballot`). Malformed answers have no vote
+    and rank last. Among equals the lower id comes first; a shared first place counts as a tie.
     It does not cover single stages other than CONCLUSION: texts of several sentences are hardly ever equal.
     """
 
     name: str = field(default="vote", init=False)
+    scores: bool = field(default=True, init=False, repr=False)
+    cutoff: float | None = field(default=None, init=False, repr=False)
 
     async def judge(
         self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
@@ -38,7 +41,9 @@ class VoteJudge:
                 hint="use it with the strategy 'best-of-n', or take the judge 'self' or 'likelihood'",
             )
         faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}
-        ballots = {candidate.id: _conclusion(candidate) for candidate in candidates if candidate.id not in faults}
+        ballots = {
+            candidate.id: _conclusion(question, candidate) for candidate in candidates if candidate.id not in faults
+        }
         cast = list(ballots.values())
         votes = {
             candidate.id: cast.count(ballots[candidate.id]) if candidate.id in ballots else 0
@@ -59,8 +64,6 @@ class VoteJudge:
         )
 
 
-def _conclusion(candidate: Candidate) -> str:
+def _conclusion(question: Question, candidate: Candidate) -> str:
     text = unit_text(candidate)
-    if candidate.stage is None:
-        text = conclusion(text) or ""
-    return " ".join(text.casefold().split()).removesuffix(".")
+    return ballot(question, text if candidate.stage is not None else conclusion(text) or "")

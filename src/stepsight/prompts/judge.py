@@ -31,7 +31,9 @@ class JudgePrompts:
 
     `pair` is a template over {hints}, {unit}, {criterion}, {first}, {second}; `hint` over {unit}, {text}; `screen`
     over {question}, {caption}, {reasoning}. `hints` says which earlier stages a comparison is shown. `whole` names the
-    stages that stand for a whole answer, joined by one space; empty: the answer as it was written.
+    stages that stand for a whole answer, joined by one space; empty: the answer as it was written. `sentence` is the
+    criterion for two next sentences, which are shown behind all before them; without one, what is compared is the stage
+    up to them.
     """
 
     version: str
@@ -41,6 +43,7 @@ class JudgePrompts:
     criteria: Mapping[Unit, str]
     hints: Mapping[Unit, tuple[Stage, ...]]
     whole: tuple[Stage, ...] = ()
+    sentence: str = ""
     options: tuple[str, str] = ("1", "2")
     screen_options: tuple[str, str] = ("yes", "no")
 
@@ -50,7 +53,7 @@ class JudgePrompts:
         texts = [self.version, self.pair, self.hint, self.screen]
         for unit in (*Stage, None):
             texts += [self.criteria.get(unit, ""), *self.hints.get(unit, ())]
-        texts += [*self.whole, *self.options, *self.screen_options]
+        texts += [*self.whole, self.sentence, *self.options, *self.screen_options]
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
@@ -87,6 +90,18 @@ def pair_turns(
         hints="".join(prompts.hint.format(unit=earlier.value, text=hints[earlier]) for earlier in shown),
         unit="ANSWER" if stage is None else stage.value,
         criterion=prompts.criteria.get(stage, ""),
+        first=text1,
+        second=text2,
+    )
+    return (Turn(role="user", text=f"{question_text(question)}\n\n{part}", images=question.images),)
+
+
+def sentence_turns(prompts: JudgePrompts, question: Question, before: str, text1: str, text2: str) -> tuple[Turn, ...]:
+    """Ask which of two sentences goes on better from `before`, all that is written so far; needs `prompts.sentence`."""
+    part = prompts.pair.format(
+        hints=prompts.hint.format(unit="ANSWER so far", text=before) if before else "",
+        unit="SENTENCE",
+        criterion=prompts.sentence,
         first=text1,
         second=text2,
     )
@@ -160,6 +175,7 @@ _PAPER = JudgePrompts(
         }
     ),
     hints=MappingProxyType({Stage.REASONING: (Stage.CAPTION,), Stage.CONCLUSION: (Stage.CAPTION, Stage.REASONING)}),
+    sentence="Which one is the better next sentence of the answer?",
 )
 """The criteria and hints of the paper, for models that follow instructions."""
 

@@ -6,9 +6,19 @@ from stepsight.errors import InputError
 from stepsight.protocols import Strategy
 from stepsight.search.best_of_n import best_of_n
 from stepsight.search.greedy import greedy
+from stepsight.search.sentence_beam import sentence_beam
 from stepsight.search.stage_beam import stage_beam
+from stepsight.search.swires import swires
+from stepsight.search.vote import vote
 
-STRATEGIES: dict[str, Strategy] = {"greedy": greedy, "best-of-n": best_of_n, "stage-beam": stage_beam}
+STRATEGIES: dict[str, Strategy] = {
+    "greedy": greedy,
+    "best-of-n": best_of_n,
+    "vote": vote,
+    "sentence-beam": sentence_beam,
+    "stage-beam": stage_beam,
+    "swires": swires,
+}
 
 
 def strategy(name: str) -> Strategy:
@@ -26,4 +36,4 @@ def strategy(name: str) -> Strategy:
     )
 
 
-__all__ = ["STRATEGIES", "best_of_n", "greedy", "stage_beam", "strategy"]
+__all__ = ["STRATEGIES", "best_of_n", "greedy", "sentence_beam", "stage_beam", "strategy", "swires", "vote"]

@@ -18,6 +18,7 @@ async def best_of_n(question: Question, engine: Engine, judge: Judge | None, set
         CapabilityError: the question has a picture and the engine reads none.
     """
     search = Search("best-of-n", question, engine, judge, settings, continues=False)
-    candidates = await search.expand(None, stop=Stage.CONCLUSION)
-    await search.choose(None, candidates)
+    with search.bounded():
+        candidates = await search.expand(None, stop=Stage.CONCLUSION)
+        await search.choose(None, candidates)
     return search.trace()

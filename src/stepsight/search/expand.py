@@ -1,16 +1,18 @@
 """The one step that every strategy shares, and the books of a search.
 
-A strategy opens a `Search`, grows candidates with `expand`, keeps one with `choose`, and closes with `trace`.
+A strategy opens a `Search`, grows candidates with `expand` or `grow`, keeps one with `choose`, and closes with `trace`.
 No engine and no judge is imported: both arrive as arguments.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 
-from stepsight.errors import CapabilityError, InputError
 from stepsight.prompts.answer import answer_turns
 from stepsight.protocols import (
     Completion,
@@ -19,12 +21,19 @@ from stepsight.protocols import (
     Judge,
     OnText,
     SampleRequest,
-    SampleResult,
     SearchSettings,
 )
-from stepsight.records import Candidate, Finish, Question, Trace, Usage, Verdict
+from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage, Verdict
+from stepsight.search.checks import check_search
+from stepsight.search.purse import Purse, Spent
 from stepsight.seeds import derive_seed
 from stepsight.stages import Stage
+
+Finisher = Callable[[Completion, Callable[[Piece, int], Awaitable[Completion]], int], Awaitable[Completion]]
+"""Brings a continuation to an end, given what continues it and how many tokens it may have; see `sentences`."""
+
+Line = tuple[Candidate, ...]
+"""Candidates that follow one another from the beginning of the answer."""
 
 
 class Search:
@@ -35,8 +44,12 @@ class Search:
         question: what to answer.
         engine: where candidates come from.
         judge: who orders them; may be None if `settings.width` is 1.
-        settings: width, sampling, seed, and who watches.
+        settings: width, sampling, seed, budget, and who watches.
         continues: whether the strategy continues a chosen prefix.
+        alone: whether it chooses without a judge, however many candidates there are.
+
+    Attributes:
+        line: what was chosen so far; the answer when the search ends.
 
     Raises:
         InputError: the settings make no sense together, or a judge is missing.
@@ -52,57 +65,133 @@ class Search:
         settings: SearchSettings,
         *,
         continues: bool,
+        alone: bool = False,
     ) -> None:
-        _check(strategy, question, engine, judge, settings, continues)
+        check_search(strategy, question, engine, settings, continues=continues, judged=alone or judge is not None)
         self.question = question
+        self.line: Line = ()
         self._strategy = strategy
         self._engine = engine
         self._judge = judge
         self._settings = settings
-        self._started = time.perf_counter()
+        self._purse = Purse(settings.budget)
         self._candidates: list[Candidate] = []
         self._verdicts: list[Verdict] = []
-        self._chosen: list[Candidate] = []
+        self._slots: Counter[Stage | None] = Counter()
         self._cached = 0
 
-    async def expand(self, stage: Stage | None, *, stop: Stage) -> list[Candidate]:
+    async def expand(self, stage: Stage | None, *, stop: Stage, share: float = 1.0) -> list[Candidate]:
         """Sample `width` continuations of what was chosen so far, each up to the closing tag of `stop`.
 
-        `stage` says what a continuation is (None: a whole answer). Seeds derive from (seed, question id, stage, slot).
+        `stage` says what a continuation is (None: a whole answer); `share` which part of what is left of the budget
+        this may use up.
         """
-        width, temperature = self._settings.width, self._settings.temperature
-        self._tell(Event("stage_started", stage))
-        if self._settings.greedy_first and width > 1:
-            groups = [(range(1), 0.0), (range(1, width), temperature)]
-        else:
-            groups = [(range(width), temperature)]
-        results = await asyncio.gather(*(self._sample(stage, stop, slots, heat) for slots, heat in groups))
+        (grown,) = await self.grow(stage, [(self.line, self._settings.width)], stop=(stop.close,), share=share)
+        return grown
 
-        self._cached += sum(result.cached for result in results)
-        completions = [completion for result in results for completion in result.completions]
-        grown = [self._candidate(stage, slot, completion) for slot, completion in enumerate(completions)]
-        self._candidates += grown
-        for candidate in grown:
-            self._tell(Event("candidate", stage, candidate.slot, candidate.piece.text, candidate))
+    async def grow(
+        self,
+        stage: Stage | None,
+        wanted: Sequence[tuple[Line, int]],
+        *,
+        stop: tuple[str, ...],
+        share: float = 1.0,
+        finish: Finisher | None = None,
+    ) -> list[list[Candidate]]:
+        """Sample so many continuations of each line, all at once; fewer, or none, where the budget does not allow more.
+
+        Seeds derive from (seed, question id, stage, slot); slots of a stage count on from where they stopped. `finish`
+        brings a continuation that stopped to the end of a sentence.
+
+        Raises:
+            Spent: the budget does not allow a single one; `bounded` takes it.
+        """
+        counts, most = self._purse.allow([count for _, count in wanted], self._settings.max_tokens, share)
+        self._tell(Event("stage_started", stage))
+        jobs: list[tuple[int, range, float]] = []
+        for place, ((line, _), count) in enumerate(zip(wanted, counts, strict=True)):
+            first = self._slots[stage]
+            self._slots[stage] += count
+            greedy = int(self._settings.greedy_first and count > 1 and self._is_new(line, stage))
+            split = ((range(first, first + greedy), 0.0), (range(first + greedy, first + count), self._heat))
+            jobs += [(place, slots, heat) for slots, heat in split if slots]
+        tasks = (self._sample(stage, wanted[place][0], stop, slots, heat, most, finish) for place, slots, heat in jobs)
+        results = await self._purse.before_time_is_up(asyncio.gather(*tasks))
+
+        grown: list[list[Candidate]] = [[] for _ in wanted]
+        for (place, slots, _), completions in zip(jobs, results, strict=True):
+            for slot, completion in zip(slots, completions, strict=True):
+                grown[place].append(self._enter(stage, wanted[place][0], slot, completion, finish is not None))
         return grown
 
     async def choose(self, stage: Stage | None, candidates: Sequence[Candidate]) -> Candidate:
-        """Let the judge order the candidates and keep the best; the only one is kept unasked."""
-        if len(candidates) == 1 or self._judge is None:
-            best = candidates[0]
-        else:
-            verdict = await self._judge.judge(self.question, stage, tuple(self._chosen), candidates)
+        """Let the judge order the candidates and go on from the best; the only one is kept unasked."""
+        ranked = await self.rank(stage, self.line, candidates)
+        self.keep((*self.line, ranked[0]))
+        return ranked[0]
+
+    async def rank(self, stage: Stage | None, line: Line, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates, which continue `line`, in the judge's order; as they are where time is up."""
+        ((ranked,),) = [await self.rank_all(stage, [(line, candidates)])]
+        return [candidate for candidate, _ in ranked]
+
+    async def rank_all(
+        self, stage: Stage | None, groups: Sequence[tuple[Line, Sequence[Candidate]]], *, fewest: int = 2
+    ) -> list[list[tuple[Candidate, float]]]:
+        """Order several groups of candidates at once, each continuing a line of its own.
+
+        Groups of less than `fewest` are left unasked: of one candidate only its score could be learned.
+
+        Returns:
+            Each group, best first, with the judge's scores: NaN where it gives none, minus infinity if malformed.
+        """
+        unscored = [[(candidate, math.nan) for candidate in candidates] for _, candidates in groups]
+        asked = [place for place, (_, candidates) in enumerate(groups) if len(candidates) >= fewest]
+        if self._judge is None or not asked:
+            return unscored
+        calls = (self._judge.judge(self.question, stage, *groups[place]) for place in asked)
+        try:
+            verdicts = await self._purse.before_time_is_up(asyncio.gather(*calls))
+        except Spent:
+            return unscored
+        ranked = unscored
+        for place, verdict in zip(asked, verdicts, strict=True):
             self._verdicts.append(verdict)
             self._tell(Event("verdict", stage, verdict=verdict))
-            best = next(candidate for candidate in candidates if candidate.id == verdict.order[0])
-        self._chosen.append(best)
-        self._tell(Event("stage_chosen", stage, best.slot, best.piece.text, best))
+            by_id = {candidate.id: candidate for candidate in groups[place][1]}
+            scores = verdict.scores or (math.nan,) * len(verdict.order)
+            malformed = verdict.evidence.get("malformed", {})
+            ranked[place] = [
+                (by_id[one], -math.inf if str(one) in malformed else score)
+                for one, score in zip(verdict.order, scores, strict=True)
+            ]
+        return ranked
+
+    async def settle(self, lines: Sequence[Line]) -> Line:
+        """Let the judge choose between whole answers that were written stage by stage, and keep the best."""
+        whole = {line[-1].id: _joined(line) for line in lines}
+        ranked = await self.rank(None, (), list(whole.values()))
+        best = next(line for line in lines if line[-1].id == ranked[0].id)
+        self.keep(best)
         return best
+
+    def keep(self, line: Line) -> None:
+        """Say that `line` is the best answer, or beginning of one, known by now."""
+        self.line = line
+        best = line[-1]
+        self._tell(Event("stage_chosen", best.stage, best.slot, best.piece.text, best))
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """What stands inside ends where the budget does."""
+        try:
+            yield
+        except Spent as spent:
+            self._purse.ended_by = spent.what
 
     def trace(self) -> Trace:
         """Everything that happened."""
-        chosen = tuple(candidate.id for candidate in self._chosen)
-        kept = sum(candidate.tokens for candidate in self._chosen)
+        kept = sum(candidate.tokens for candidate in self.line)
         return Trace(
             question=self.question,
             strategy=self._strategy,
@@ -111,28 +200,74 @@ class Search:
             settings=settings_record(self._engine, self._settings),
             candidates=tuple(self._candidates),
             verdicts=tuple(self._verdicts),
-            chosen=chosen,
+            chosen=tuple(candidate.id for candidate in self.line),
             usage=Usage(
                 kept=kept,
-                discarded=sum(candidate.tokens for candidate in self._candidates) - kept,
+                discarded=self._purse.tokens - kept,
                 judge=sum(verdict.tokens for verdict in self._verdicts),
                 cached=self._cached + sum(verdict.cached for verdict in self._verdicts),
             ),
-            seconds=time.perf_counter() - self._started,
+            seconds=self._purse.seconds,
+            spending=self._purse.account() if self._settings.budget.limited else None,
         )
 
-    async def _sample(self, stage: Stage | None, stop: Stage, slots: range, temperature: float) -> SampleResult:
-        settings = self._settings
+    def agreed(self) -> None:
+        """Say that the search stops because enough is known, with whatever is left of the budget."""
+        self._purse.ended_by = "agreed"
+
+    def retrace(self, stage: Stage) -> None:
+        """Tell those who watch that the search goes back to `stage`."""
+        self._tell(Event("retrace", stage))
+
+    @property
+    def _heat(self) -> float:
+        return self._settings.temperature
+
+    def _is_new(self, line: Line, stage: Stage | None) -> bool:
+        parent = line[-1].id if line else None
+        return not any(candidate.parent == parent and candidate.stage is stage for candidate in self._candidates)
+
+    async def _sample(
+        self,
+        stage: Stage | None,
+        line: Line,
+        stop: tuple[str, ...],
+        slots: range,
+        temperature: float,
+        most: int,
+        finish: Finisher | None,
+    ) -> list[Completion]:
         request = SampleRequest(
             turns=answer_turns(self.question),
             seeds=tuple(self._seed(stage, slot) for slot in slots),
-            prefix=tuple(candidate.piece for candidate in self._chosen),
-            stop=(stop.close,),
-            max_tokens=settings.max_tokens,
+            prefix=tuple(candidate.piece for candidate in line),
+            stop=stop,
+            max_tokens=most,
             temperature=temperature,
-            top_p=settings.top_p,
+            top_p=self._settings.top_p,
         )
-        return await self._engine.sample(request, self._on_text(stage, slots.start))
+        result = await self._engine.sample(request, self._on_text(stage, slots.start))
+        self._cached += result.cached
+        if finish is None:
+            return list(result.completions)
+        pairs = zip(slots, result.completions, strict=True)
+        return list(await asyncio.gather(*(self._lengthen(stage, slot, request, one, finish) for slot, one in pairs)))
+
+    async def _lengthen(
+        self, stage: Stage | None, slot: int, request: SampleRequest, begun: Completion, finish: Finisher
+    ) -> Completion:
+        times = 0
+
+        async def more(piece: Piece, most: int) -> Completion:
+            nonlocal times
+            times += 1
+            seed = derive_seed(self._seed(stage, slot), self.question.id, "more", times)
+            longer = replace(request, seeds=(seed,), prefix=(*request.prefix, piece), max_tokens=most)
+            result = await self._engine.sample(longer, self._on_text(stage, slot))
+            self._cached += result.cached
+            return result.completions[0]
+
+        return await finish(begun, more, request.max_tokens)
 
     def _on_text(self, stage: Stage | None, first: int) -> OnText | None:
         watch = self._settings.watch
@@ -140,18 +275,23 @@ class Search:
             return None
         return lambda slot, text: watch(Event("text", stage, first + slot, text))
 
-    def _candidate(self, stage: Stage | None, slot: int, completion: Completion) -> Candidate:
-        return Candidate(
-            id=len(self._candidates) + slot,
+    def _enter(self, stage: Stage | None, line: Line, slot: int, completion: Completion, sentence: bool) -> Candidate:
+        candidate = Candidate(
+            id=len(self._candidates),
             stage=stage,
             slot=slot,
             seed=self._seed(stage, slot),
             piece=completion.piece,
             finish=completion.finish,
             tokens=completion.tokens,
-            parent=self._chosen[-1].id if self._chosen else None,
+            parent=line[-1].id if line else None,
             logprob=completion.logprob,
+            sentence=sentence,
         )
+        self._purse.pay(candidate.tokens)
+        self._candidates.append(candidate)
+        self._tell(Event("candidate", stage, slot, candidate.piece.text, candidate))
+        return candidate
 
     def _seed(self, stage: Stage | None, slot: int) -> int:
         return derive_seed(self._settings.seed, self.question.id, stage or "whole", slot)
@@ -161,9 +301,25 @@ class Search:
             self._settings.watch(event)
 
 
+def _joined(line: Line) -> Candidate:
+    """Pieces that follow one another as one whole answer, known by the id of the last."""
+    logprobs = [candidate.logprob for candidate in line]
+    last = line[-1]
+    return Candidate(
+        id=last.id,
+        stage=None,
+        slot=last.slot,
+        seed=last.seed,
+        piece=Piece(text="".join(candidate.piece.text for candidate in line)),
+        finish=last.finish,
+        tokens=sum(candidate.tokens for candidate in line),
+        logprob=None if None in logprobs else sum(one for one in logprobs if one is not None),
+    )
+
+
 def settings_record(engine: Engine, settings: SearchSettings) -> dict[str, object]:
     """What a trace says of the settings it was made with (the seed has its own field)."""
-    return {
+    record: dict[str, object] = {
         "engine": engine.name,
         "width": settings.width,
         "temperature": settings.temperature,
@@ -171,6 +327,11 @@ def settings_record(engine: Engine, settings: SearchSettings) -> dict[str, objec
         "max_tokens": settings.max_tokens,
         "greedy_first": settings.greedy_first,
     }
+    if settings.survivors != 1:
+        record["survivors"] = settings.survivors
+    if settings.budget.limited:
+        record["budget"] = asdict(settings.budget)
+    return record
 
 
 def ended(candidate: Candidate, stage: Stage) -> bool:
@@ -181,27 +342,3 @@ def ended(candidate: Candidate, stage: Stage) -> bool:
     if candidate.finish is Finish.LENGTH:
         return False
     return candidate.finish is Finish.ERROR or not candidate.piece.text.rstrip().endswith(stage.close)
-
-
-def _check(
-    strategy: str, question: Question, engine: Engine, judge: Judge | None, settings: SearchSettings, continues: bool
-) -> None:
-    if settings.width < 1:
-        raise InputError(f"the width is {settings.width}", hint="draw at least one candidate")
-    if settings.max_tokens < 1:
-        raise InputError(f"max_tokens is {settings.max_tokens}", hint="allow at least one token")
-    if settings.width > 1 and judge is None:
-        raise InputError(
-            f"{strategy} draws {settings.width} candidates and has no judge to choose between them",
-            hint="name a judge (self, written, likelihood or vote), or set the width to 1",
-        )
-    if continues and not engine.capabilities.prefix:
-        raise CapabilityError(
-            f"{strategy} continues the assistant's turn, which the engine {engine.name} cannot",
-            hint="use the strategy 'best-of-n', which writes each answer in one go",
-        )
-    if question.images and not engine.capabilities.images:
-        raise CapabilityError(
-            f"question {question.id} has a picture, and the engine {engine.name} reads none",
-            hint="use a vision-language model",
-        )

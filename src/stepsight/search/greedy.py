@@ -19,8 +19,9 @@ async def greedy(question: Question, engine: Engine, judge: Judge | None, settin
         InputError: the settings make no sense.
         CapabilityError: the question has a picture and the engine reads none.
     """
-    settings = replace(settings, width=1, temperature=0.0, greedy_first=False)
+    settings = replace(settings, width=1, survivors=1, temperature=0.0, greedy_first=False)
     search = Search("greedy", question, engine, None, settings, continues=False)
-    candidates = await search.expand(None, stop=Stage.CONCLUSION)
-    await search.choose(None, candidates)
+    with search.bounded():
+        candidates = await search.expand(None, stop=Stage.CONCLUSION)
+        await search.choose(None, candidates)
     return search.trace()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Question, Trace
-from stepsight.search.expand import Search, ended
+from stepsight.search.expand import Line, Search, ended
 from stepsight.stages import STAGES
 
 
@@ -15,16 +15,46 @@ async def stage_beam(question: Question, engine: Engine, judge: Judge | None, se
     malformed goes on with the best of them, and the faults show when the answer is parsed; a model that ends its turn
     early ends the search.
 
-    It does not cover: going back after a bad early stage. One candidate survives each stage, and for good.
+    With `settings.survivors` above 1 (ours) the best of the first stage live on as lines of their own, which share the
+    width; the judge chooses within each line, and between the whole answers at the end.
+
+    It does not cover: going back after a bad early stage (see `swires`).
 
     Raises:
         InputError: the settings make no sense, or there is no judge for more than one candidate.
         CapabilityError: the engine cannot continue a prefix, or reads no pictures and the question has one.
     """
     search = Search("stage-beam", question, engine, judge, settings, continues=True)
-    for stage in STAGES:
-        candidates = await search.expand(stage, stop=stage)
-        best = await search.choose(stage, candidates)
-        if ended(best, stage):
-            break
+    with search.bounded():
+        if settings.survivors > 1:
+            await _several(search, settings)
+        else:
+            for done, stage in enumerate(STAGES):
+                # What one stage leaves of its part of a budget is there for the next.
+                candidates = await search.expand(stage, stop=stage, share=1 / (len(STAGES) - done))
+                best = await search.choose(stage, candidates)
+                if ended(best, stage):
+                    break
     return search.trace()
+
+
+async def _several(search: Search, settings: SearchSettings) -> None:
+    lines: list[Line] = [()]
+    over: list[Line] = []
+    for done, stage in enumerate(STAGES):
+        share = 1 / (len(STAGES) - done)
+        each = settings.width // len(lines)
+        grown = await search.grow(stage, [(line, each) for line in lines], stop=(stage.close,), share=share)
+        pairs = [(line, group) for line, group in zip(lines, grown, strict=True) if group]
+        ranked = await search.rank_all(stage, pairs)
+        keeps = settings.survivors if len(lines) == 1 else 1
+        lines = [
+            (*line, candidate) for (line, _), group in zip(pairs, ranked, strict=True) for candidate, _ in group[:keeps]
+        ]
+        search.keep(lines[0])
+        over += [line for line in lines if ended(line[-1], stage)]
+        lines = [line for line in lines if not ended(line[-1], stage)]
+        if not lines:
+            break
+    # A line that ended early is an answer only where no other came through.
+    await search.settle(lines or over)
