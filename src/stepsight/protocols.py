@@ -132,7 +132,10 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Event:
-    """Something a search did, for those who watch it live."""
+    """Something a search did, for those who watch it live.
+
+    With `stage_chosen` comes the `answer` as far as it is chosen; a retrace may have replaced what was chosen before.
+    """
 
     kind: Literal["stage_started", "text", "candidate", "verdict", "stage_chosen", "retrace"]
     stage: Stage | None
@@ -140,6 +143,7 @@ class Event:
     text: str = ""
     candidate: Candidate | None = None
     verdict: Verdict | None = None
+    answer: str = ""
 
 
 Watch = Callable[[Event], None]

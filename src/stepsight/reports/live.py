@@ -116,7 +116,7 @@ class LiveSearch:
             if len(self._writing) > 1 and all(writing.done for writing in self._writing.values()):
                 self._doing = f"choosing among {len(self._writing)} candidates"
         elif event.kind == "stage_chosen" and event.candidate is not None:
-            self._settled += event.candidate.piece.text
+            self._settled = event.answer
             self._writing = {}
 
     def _only_text(self) -> str:

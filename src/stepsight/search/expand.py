@@ -25,7 +25,7 @@ from stepsight.protocols import (
 )
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage, Verdict
 from stepsight.search.checks import check_search
-from stepsight.search.purse import Purse, Spent
+from stepsight.search.purse import AHEAD, Purse, Spent, cut
 from stepsight.seeds import derive_seed
 from stepsight.stages import Stage
 
@@ -80,13 +80,12 @@ class Search:
         self._slots: Counter[Stage | None] = Counter()
         self._cached = 0
 
-    async def expand(self, stage: Stage | None, *, stop: Stage, share: float = 1.0) -> list[Candidate]:
+    async def expand(self, stage: Stage | None, *, stop: Stage) -> list[Candidate]:
         """Sample `width` continuations of what was chosen so far, each up to the closing tag of `stop`.
 
-        `stage` says what a continuation is (None: a whole answer); `share` which part of what is left of the budget
-        this may use up.
+        `stage` says what a continuation is (None: a whole answer).
         """
-        (grown,) = await self.grow(stage, [(self.line, self._settings.width)], stop=(stop.close,), share=share)
+        (grown,) = await self.grow(stage, [(self.line, self._settings.width)], stop=(stop.close,))
         return grown
 
     async def grow(
@@ -95,34 +94,63 @@ class Search:
         wanted: Sequence[tuple[Line, int]],
         *,
         stop: tuple[str, ...],
-        share: float = 1.0,
         finish: Finisher | None = None,
     ) -> list[list[Candidate]]:
-        """Sample so many continuations of each line, all at once; fewer, or none, where the budget does not allow more.
+        """Sample so many continuations of each line, all at once.
 
         Seeds derive from (seed, question id, stage, slot); slots of a stage count on from where they stopped. `finish`
         brings a continuation that stopped to the end of a sentence.
 
+        Where the budget does not allow all, there are fewer, and none for the last lines. With a limit of tokens the
+        very first is drawn alone: its length says how many more there may be if the answer is to be finished.
+
         Raises:
             Spent: the budget does not allow a single one; `bounded` takes it.
         """
-        counts, most = self._purse.allow([count for _, count in wanted], self._settings.max_tokens, share)
+        self._purse.check()
         self._tell(Event("stage_started", stage))
+        lines, counts = [line for line, _ in wanted], self._purse.allow([count for _, count in wanted])
+        most = self._settings.max_tokens
+        grown: list[list[Candidate]] = [[] for _ in wanted]
+        alone = self._purse.first(most)
+        if alone is not None and sum(counts):
+            place = next(place for place, count in enumerate(counts) if count)
+            await self._draw(
+                grown, stage, lines, [int(other == place) for other in range(len(lines))], stop, alone, finish
+            )
+            counts[place] -= 1
+            written = sum(candidate.tokens for candidate in lines[place])
+            first = grown[place][0].tokens
+            left, most = self._purse.others(sum(counts), most, first, written, AHEAD[stage])
+            counts = cut(counts, left)
+        if sum(counts):
+            await self._draw(grown, stage, lines, counts, stop, most, finish)
+        return grown
+
+    async def _draw(
+        self,
+        grown: list[list[Candidate]],
+        stage: Stage | None,
+        lines: Sequence[Line],
+        counts: Sequence[int],
+        stop: tuple[str, ...],
+        most: int,
+        finish: Finisher | None,
+    ) -> None:
+        """Sample so many more continuations of each line, of at most so many tokens, and enter them."""
         jobs: list[tuple[int, range, float]] = []
-        for place, ((line, _), count) in enumerate(zip(wanted, counts, strict=True)):
+        for place, (line, count) in enumerate(zip(lines, counts, strict=True)):
             first = self._slots[stage]
             self._slots[stage] += count
-            greedy = int(self._settings.greedy_first and count > 1 and self._is_new(line, stage))
+            several = count > 1 or self._settings.width > 1
+            greedy = int(self._settings.greedy_first and count > 0 and several and self._is_new(line, stage))
             split = ((range(first, first + greedy), 0.0), (range(first + greedy, first + count), self._heat))
             jobs += [(place, slots, heat) for slots, heat in split if slots]
-        tasks = (self._sample(stage, wanted[place][0], stop, slots, heat, most, finish) for place, slots, heat in jobs)
+        tasks = (self._sample(stage, lines[place], stop, slots, heat, most, finish) for place, slots, heat in jobs)
         results = await self._purse.before_time_is_up(asyncio.gather(*tasks))
-
-        grown: list[list[Candidate]] = [[] for _ in wanted]
         for (place, slots, _), completions in zip(jobs, results, strict=True):
             for slot, completion in zip(slots, completions, strict=True):
-                grown[place].append(self._enter(stage, wanted[place][0], slot, completion, finish is not None))
-        return grown
+                grown[place].append(self._enter(stage, lines[place], slot, completion, finish is not None))
 
     async def choose(self, stage: Stage | None, candidates: Sequence[Candidate]) -> Candidate:
         """Let the judge order the candidates and go on from the best; the only one is kept unasked."""
@@ -179,7 +207,8 @@ class Search:
         """Say that `line` is the best answer, or beginning of one, known by now."""
         self.line = line
         best = line[-1]
-        self._tell(Event("stage_chosen", best.stage, best.slot, best.piece.text, best))
+        answer = "".join(candidate.piece.text for candidate in line)
+        self._tell(Event("stage_chosen", best.stage, best.slot, best.piece.text, best, answer=answer))
 
     @contextmanager
     def bounded(self) -> Iterator[None]:

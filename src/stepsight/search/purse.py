@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from stepsight.protocols import Budget
 from stepsight.records import Spending
+from stepsight.stages import Stage
 
-LEAST = 48
-"""With fewer tokens than this for each candidate, fewer candidates are drawn instead: a stage cut short is no use."""
+AHEAD: Mapping[Stage | None, float] = {
+    Stage.SUMMARY: 12.0,
+    Stage.CAPTION: 2.5,
+    Stage.REASONING: 0.25,
+    Stage.CONCLUSION: 0.0,
+    None: 0.0,
+}
+"""How much of an answer is still to come behind a stage, as a multiple of what is written by then. A guess, from pico's
+answers; longer summaries leave less to come, so that it errs on the safe side."""
+
+_LONGER = 1.25
+"""So much longer than the first of its kind a candidate is expected to become, where tokens are short."""
 
 Ending = Literal["done", "agreed", "tokens", "seconds", "candidates"]
 _T = TypeVar("_T")
@@ -23,6 +35,14 @@ class Spent(Exception):
     def __init__(self, what: Ending) -> None:
         super().__init__(what)
         self.what: Ending = what
+
+
+def cut(counts: Sequence[int], most: int) -> list[int]:
+    """The counts, the last of them made smaller where together they are more than `most`."""
+    allowed: list[int] = []
+    for count in counts:
+        allowed.append(min(count, most - sum(allowed)))
+    return allowed
 
 
 class Purse:
@@ -40,34 +60,47 @@ class Purse:
         """Since the search began."""
         return time.perf_counter() - self._started
 
-    def allow(self, counts: Sequence[int], most: int, share: float = 1.0) -> tuple[list[int], int]:
-        """How many of so many candidates for each line may be drawn, and how long each may be.
-
-        Args:
-            counts: wanted for each line; the last lines lose theirs first.
-            most: the most tokens that a candidate may have.
-            share: 0 to 1, of the tokens that are left; those of `counts` together stay below.
+    def check(self) -> None:
+        """Make sure that one more candidate may be begun.
 
         Raises:
-            Spent: not even one.
+            Spent: it may not.
         """
-        budget, wanted = self._budget, sum(counts)
+        budget = self._budget
         if budget.seconds is not None and self.seconds >= budget.seconds:
             raise Spent("seconds")
-        if budget.candidates is not None:
-            wanted = min(wanted, budget.candidates - self.candidates)
-            if wanted < 1:
-                raise Spent("candidates")
-        if budget.tokens is not None:
-            if self.tokens >= budget.tokens:
-                raise Spent("tokens")
-            left = max(1, int((budget.tokens - self.tokens) * share))
-            wanted = max(1, min(wanted, left // min(most, LEAST)))
-            most = min(most, left // wanted)
-        allowed: list[int] = []
-        for count in counts:
-            allowed.append(min(count, wanted - sum(allowed)))
-        return allowed, most
+        if budget.candidates is not None and self.candidates >= budget.candidates:
+            raise Spent("candidates")
+        if budget.tokens is not None and self.tokens >= budget.tokens:
+            raise Spent("tokens")
+
+    def allow(self, counts: Sequence[int]) -> list[int]:
+        """How many of so many candidates for each line the limit of candidates allows; the last lines lose first."""
+        if self._budget.candidates is None:
+            return list(counts)
+        return cut(counts, self._budget.candidates - self.candidates)
+
+    def first(self, most: int) -> int | None:
+        """How long the first candidate of a kind may become, from which the length of the others is guessed.
+
+        None where there is no limit of tokens, so that all may be drawn at once.
+        """
+        return None if self._budget.tokens is None else min(most, self._budget.tokens - self.tokens)
+
+    def others(self, wanted: int, most: int, length: int, written: int, ahead: float) -> tuple[int, int]:
+        """How many more candidates may be drawn, and how long each may become, so that an answer can still be finished.
+
+        Args:
+            wanted: how many there should be.
+            most: the most tokens that a candidate may have.
+            length: tokens of the first of them.
+            written: tokens of the line that they continue.
+            ahead: what is still to come behind them, as a multiple of line and candidate.
+        """
+        assert self._budget.tokens is not None
+        room = self._budget.tokens - self.tokens - math.ceil(ahead * (written + length))
+        count = max(0, min(wanted, room // max(1, math.ceil(_LONGER * length))))
+        return count, min(most, room // count) if count else 0
 
     def pay(self, tokens: int) -> None:
         """Enter one candidate."""

@@ -6,7 +6,6 @@ from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Finish, Question, Trace
 from stepsight.search.expand import Search
 from stepsight.search.sentences import STOPS, standing, whole_sentence
-from stepsight.stages import STAGES
 
 MOST_SENTENCES = 200
 """A model that never closes its answer is stopped after so many."""
@@ -30,11 +29,7 @@ async def sentence_beam(question: Question, engine: Engine, judge: Judge | None,
             stage = standing("".join(candidate.piece.text for candidate in search.line))
             if stage is None:
                 break
-            # Nobody knows how many sentences there will be; each stage may use its part of what is left.
-            share = 1 / (len(STAGES) - STAGES.index(stage)) / 2
-            (candidates,) = await search.grow(
-                stage, [(search.line, settings.width)], stop=STOPS, share=share, finish=whole_sentence
-            )
+            (candidates,) = await search.grow(stage, [(search.line, settings.width)], stop=STOPS, finish=whole_sentence)
             best = await search.choose(stage, candidates)
             stopped = best.piece.text.rstrip().endswith(STOPS)
             if best.finish is Finish.ERROR or (best.finish is Finish.STOP and not stopped):

@@ -29,9 +29,8 @@ async def stage_beam(question: Question, engine: Engine, judge: Judge | None, se
         if settings.survivors > 1:
             await _several(search, settings)
         else:
-            for done, stage in enumerate(STAGES):
-                # What one stage leaves of its part of a budget is there for the next.
-                candidates = await search.expand(stage, stop=stage, share=1 / (len(STAGES) - done))
+            for stage in STAGES:
+                candidates = await search.expand(stage, stop=stage)
                 best = await search.choose(stage, candidates)
                 if ended(best, stage):
                     break
@@ -41,10 +40,9 @@ async def stage_beam(question: Question, engine: Engine, judge: Judge | None, se
 async def _several(search: Search, settings: SearchSettings) -> None:
     lines: list[Line] = [()]
     over: list[Line] = []
-    for done, stage in enumerate(STAGES):
-        share = 1 / (len(STAGES) - done)
+    for stage in STAGES:
         each = settings.width // len(lines)
-        grown = await search.grow(stage, [(line, each) for line in lines], stop=(stage.close,), share=share)
+        grown = await search.grow(stage, [(line, each) for line in lines], stop=(stage.close,))
         pairs = [(line, group) for line, group in zip(lines, grown, strict=True) if group]
         ranked = await search.rank_all(stage, pairs)
         keeps = settings.survivors if len(lines) == 1 else 1

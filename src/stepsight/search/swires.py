@@ -38,7 +38,7 @@ async def swires(question: Question, engine: Engine, judge: Judge | None, settin
         )
     search = Search("swires", question, engine, judge, settings, continues=True)
     with search.bounded():
-        ((summary,),) = await search.grow(Stage.SUMMARY, [((), 1)], stop=(Stage.SUMMARY.close,), share=0.25)
+        ((summary,),) = await search.grow(Stage.SUMMARY, [((), 1)], stop=(Stage.SUMMARY.close,))
         search.keep((summary,))
         if ended(summary, Stage.SUMMARY):
             return search.trace()
@@ -47,9 +47,7 @@ async def swires(question: Question, engine: Engine, judge: Judge | None, settin
         for turn in range(rules.retraces + 1):
             if turn:
                 search.retrace(Stage.CAPTION)
-            # The budget left is shared by the rounds that may come and the conclusions.
-            share = 1 / (rules.retraces + 2 - turn)
-            pool += await _round(search, begun, rules.captions, rules.kept, share)
+            pool += await _round(search, begun, rules.captions, rules.kept)
             pool.sort(key=lambda scored: -scored[0])
             if pool:
                 search.keep(pool[0][1])
@@ -63,17 +61,15 @@ async def swires(question: Question, engine: Engine, judge: Judge | None, settin
     return search.trace()
 
 
-async def _round(search: Search, begun: Line, captions: int, kept: int, share: float) -> list[tuple[float, Line]]:
+async def _round(search: Search, begun: Line, captions: int, kept: int) -> list[tuple[float, Line]]:
     """Captions, the best of them kept, and scored reasonings for each."""
-    (drawn,) = await search.grow(Stage.CAPTION, [(begun, captions)], stop=(Stage.CAPTION.close,), share=share / 2)
+    (drawn,) = await search.grow(Stage.CAPTION, [(begun, captions)], stop=(Stage.CAPTION.close,))
     ranked = await search.rank(Stage.CAPTION, begun, drawn)
     going = [(*begun, caption) for caption in ranked if not ended(caption, Stage.CAPTION)][:kept]
     if not going:
         return []
     each = captions // kept
-    groups = await search.grow(
-        Stage.REASONING, [(line, each) for line in going], stop=(Stage.REASONING.close,), share=share
-    )
+    groups = await search.grow(Stage.REASONING, [(line, each) for line in going], stop=(Stage.REASONING.close,))
     pairs = [(line, group) for line, group in zip(going, groups, strict=True) if group]
     scored = await search.rank_all(Stage.REASONING, pairs, fewest=1)
     return [
