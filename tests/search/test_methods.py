@@ -266,6 +266,22 @@ async def test_a_budget_that_is_never_reached_changes_nothing(name: str, seed: i
     assert other.spending.ended_by in ("done", "agreed")
 
 
+@given(
+    name=st.sampled_from(["stage-beam", "best-of-n", "vote"]),
+    tokens=st.integers(70, 300),
+    width=st.integers(1, 8),
+    survivors=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+async def test_a_budget_for_one_answer_is_enough_to_finish_one(
+    name: str, tokens: int, width: int, survivors: int, seed: int
+) -> None:
+    engine = Wordy()
+    settings = SearchSettings(width=width, survivors=min(width, survivors), seed=seed, budget=Budget(tokens=tokens))
+    trace = await STRATEGIES[name](QUESTION, engine, judge_for(name, engine), settings)
+    assert parse(trace.text).valid
+
+
 async def test_when_time_is_up_the_best_so_far_is_the_answer() -> None:
     class Slow(DreamEngine):
         async def sample(self, request, on_text=None):  # type: ignore[no-untyped-def]  # as its parent's

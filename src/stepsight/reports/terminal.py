@@ -160,7 +160,7 @@ def _verdict_lines(verdict: Verdict, candidates: Sequence[Candidate], chosen: se
     winner = _words(candidates[0])
     for words, twins in alike.items():
         first = twins[0].id
-        evidence = [*(str(tally(verdict, twin.id)) for twin in twins), *_remarks(verdict, first)]
+        evidence = [*(str(tally(verdict, twin.id)) for twin in twins), *remarks(verdict, first)]
         if first in scores:
             evidence.append(f"score {scores[first]:.2f}")
         gist = words if len(words) <= GIST else f"{words[:GIST].rsplit(' ', 1)[0]} …"
@@ -177,7 +177,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _remarks(verdict: Verdict, candidate: int) -> Iterator[str]:
+def remarks(verdict: Verdict, candidate: int) -> Iterator[str]:
     """What a judge noted about one candidate beside its comparisons."""
     malformed = verdict.evidence.get("malformed", {})
     if reason := malformed.get(str(candidate)):
