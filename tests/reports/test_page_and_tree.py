@@ -13,11 +13,11 @@ from rich.console import Console
 from tests.doubles import DreamEngine
 
 from stepsight.cli.app import run
+from stepsight.evaluation.steps import last_verdict, steps_of
 from stepsight.judges import LikelihoodJudge
 from stepsight.protocols import SearchSettings, Swires
 from stepsight.records import Question, Trace
 from stepsight.reports.page import page_of
-from stepsight.reports.steps import last_verdict, steps_of
 from stepsight.reports.tree import tree_of
 from stepsight.search import best_of_n, stage_beam, swires
 from stepsight.stages import STAGES, Stage

@@ -14,6 +14,7 @@ from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
+from stepsight.cli.judge import judge_command, rejudge_command
 from stepsight.cli.show import show_command
 from stepsight.cli.train import train_command
 from stepsight.errors import InputError, StepsightError
@@ -33,6 +34,8 @@ app.command("ask")(ask_command)
 app.command("draw")(draw_command)
 app.command("train")(train_command)
 app.command("eval")(eval_command)
+app.command("judge")(judge_command)
+app.command("rejudge")(rejudge_command)
 app.command("show")(show_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)

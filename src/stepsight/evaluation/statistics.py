@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from stepsight.errors import InputError
 from stepsight.records import Record
 
@@ -17,6 +19,15 @@ _Z = 1.959963984540054
 
 class Share(Record):
     """A share of n cases with its 95 % interval; all None when n is 0, for the share of nothing is not zero."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Span(Record):
+    """A number with its 95 % interval, and of how many cases it comes; all None where it cannot be told."""
 
     value: float | None
     low: float | None
@@ -94,6 +105,44 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> PairedDi
         only_second=only_second,
         p=p,
     )
+
+
+def auroc(groups: Sequence[Sequence[tuple[float, bool]]], *, resamples: int = 1000, seed: int = 0) -> Span:
+    """How likely a true case is scored above a false one (ties count half), over all groups.
+
+    The interval is a percentile bootstrap that resamples whole groups, since scores of one question go together.
+
+    Args:
+        groups: scores and truths, by question. Scores of minus infinity are below all others; NaN is left out.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    sound = [[(score, true) for score, true in group if not math.isnan(score)] for group in groups]
+    sound = [group for group in sound if group]
+    n = sum(map(len, sound))
+    value = _auroc(np.array([case for group in sound for case in group], dtype=np.float64).reshape(-1, 2))
+    if value is None:
+        return Span(value=None, low=None, high=None, n=n)
+    arrays = [np.array(group, dtype=np.float64) for group in sound]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        found = _auroc(np.concatenate([arrays[place] for place in rng.integers(0, len(arrays), len(arrays))]))
+        if found is not None:
+            drawn.append(found)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Span(value=value, low=float(low), high=float(high), n=n)
+
+
+def _auroc(cases: np.ndarray) -> float | None:
+    """Mann-Whitney's statistic by ranks; None where all cases are true, or all false."""
+    scores, truths = cases[:, 0], cases[:, 1] > 0
+    ups, downs = int(truths.sum()), int((~truths).sum())
+    if not ups or not downs:
+        return None
+    _, where, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[where]
+    return float((ranks[truths].sum() - ups * (ups + 1) / 2) / (ups * downs))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -12,11 +12,11 @@ from importlib.resources import files
 
 from PIL import Image
 
+from stepsight.evaluation.steps import Step, last_verdict, steps_of
 from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Candidate, Finish, Trace
 from stepsight.reports.differences import differences
-from stepsight.reports.steps import Step, last_verdict, steps_of
 from stepsight.reports.terminal import remarks, shown, tally
 from stepsight.stages import Stage, parse
 

@@ -1,0 +1,164 @@
+"""`stepsight judge` and `stepsight rejudge`: how good a judge is, on decisions of finished searches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.options import JsonOption, check_writable
+from stepsight.cli.taking import takes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stepsight.assembly import ModelChoice
+    from stepsight.records import Trace
+
+TracesArgument = Annotated[
+    Path, typer.Argument(help="Traces, one per line, or the folder that `stepsight eval --out` wrote.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many traces.", min=1)]
+ConcurrencyOption = Annotated[int, typer.Option(help="Traces judged at a time.", min=1)]
+
+
+@takes(choice=choose_model)
+def judge_command(
+    context: typer.Context,
+    traces: TracesArgument,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", "-j", help="Judge anew with this one; without it, the verdicts there are."),
+    ] = None,
+    limit: LimitOption = None,
+    concurrency: ConcurrencyOption = 8,
+    *,
+    choice: ModelChoice,
+    as_json: JsonOption = False,
+) -> None:
+    """A judge's report card: how far it agrees with the truth, stage by stage, and what it costs."""
+    from rich.console import Console
+
+    from stepsight.evaluation.card import judge_card
+    from stepsight.reports.judging import card_table
+    from stepsight.world.truth import is_true
+
+    found = read_traces(traces, limit)
+    check_known(found, traces)
+    if judge is not None:
+        found = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
+    card = judge_card(found, is_true)
+    if as_json:
+        typer.echo(card.model_dump_json())
+    else:
+        Console(highlight=False).print(card_table(card))
+
+
+@takes(choice=choose_model)
+def rejudge_command(
+    context: typer.Context,
+    traces: TracesArgument,
+    judge: Annotated[str, typer.Option("--judge", "-j", help="Who decides this time.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the traces with the new verdicts.")],
+    limit: LimitOption = None,
+    concurrency: ConcurrencyOption = 8,
+    *,
+    choice: ModelChoice,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide finished searches again with another judge; nothing is generated."""
+    from rich.console import Console
+
+    from stepsight.jsonl import write_jsonl
+
+    check_writable(out)
+    found = read_traces(traces, limit)
+    judged = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
+    write_jsonl(out, judged)
+    changed = sum(one.chosen != other.chosen for one, other in zip(found, judged, strict=True))
+    if as_json:
+        typer.echo(json.dumps({"traces": len(judged), "answers_changed": changed, "out": str(out)}))
+    else:
+        Console(highlight=False).print(f"{len(judged)} traces, {changed} with another answer: {out}", markup=False)
+
+
+def read_traces(path: Path, limit: int | None) -> list[Trace]:
+    """The traces in a file or in the folder of an evaluation.
+
+    Raises:
+        InputError: there is no such file.
+        RecordError: a row is no trace, or there is none.
+    """
+    from stepsight.errors import InputError, RecordError
+    from stepsight.jsonl import read_jsonl
+    from stepsight.records import Trace
+
+    if path.is_dir():
+        path = path / "traces.jsonl"
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", hint="make one with `stepsight eval --out FOLDER`")
+    traces = read_jsonl(path, Trace)[:limit]
+    if not traces:
+        raise RecordError(f"{path} holds no trace", hint="give what `stepsight eval --out` wrote")
+    return traces
+
+
+def check_known(traces: list[Trace], path: Path) -> None:
+    """Make sure that the truth of the traces' stages is known.
+
+    Raises:
+        InputError: they are not about the drawn world.
+    """
+    from stepsight.errors import InputError
+
+    if not any("scene" in trace.question.meta for trace in traces):
+        raise InputError(
+            f"nobody knows which candidates in {path} are true: its questions are not of the drawn world",
+            hint="make some with `stepsight draw`, answer them with `stepsight eval --out`, and give that folder",
+        )
+
+
+def judged_anew(
+    context: typer.Context,
+    choice: ModelChoice,
+    traces: list[Trace],
+    judge: str,
+    concurrency: int,
+    errors: Console,
+) -> list[Trace]:
+    """The traces with verdicts of the judge called `judge`, which knows the truth if it is the oracle.
+
+    Raises:
+        InputError: there is no such judge, or a picture is missing.
+    """
+    import asyncio
+
+    from stepsight.assembly import build_study_judge, check_choice, load_model, with_judge_prompts
+    from stepsight.evaluation.rejudging import rejudge
+    from stepsight.pictures import check_picture
+    from stepsight.reports.progress import described
+
+    for picture in dict.fromkeys(image for trace in traces for image in trace.question.images):
+        check_picture(picture)
+    ready = brought_model(context)
+    if ready is None and judge not in ("likelihood", "vote", "oracle"):
+        check_choice(choice)
+        with errors.status(f"loading {choice.name}"):
+            ready = load_model(choice)
+    model = None if ready is None else with_judge_prompts(ready, choice.judge_prompts)
+    chooser = build_study_judge(judge, model)
+    with described(errors, "judging", len(traces)) as tell:
+
+        async def again() -> list[Trace]:
+            try:
+                return await rejudge(
+                    traces, chooser, concurrency=concurrency, progress=lambda done: tell(done, chooser.name)
+                )
+            finally:
+                if model is not None:
+                    await model.aclose()
+
+        return asyncio.run(again())
