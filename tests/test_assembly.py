@@ -30,13 +30,13 @@ from stepsight.search import STRATEGIES
 @pytest.mark.parametrize("search", STRATEGIES)
 @pytest.mark.parametrize("judge", JUDGES)
 def test_every_pair_of_names_either_works_or_is_refused_at_once(search: str, judge: str) -> None:
-    if judge == "vote" and search not in ("greedy", "best-of-n", "vote"):
+    if judge == "vote" and search not in ("greedy", "best-of-n", "vote", "adaptive"):
         with pytest.raises(CapabilityError, match="best-of-n"):
             check_names(search, judge, SearchSettings())
         return
     check_names(search, judge, SearchSettings())
     built = build_judge(judge, scripted_model(), search=search, width=4)
-    assert (built is None) == (search in ("greedy", "vote"))
+    assert (built is None) == (search in ("greedy", "vote", "adaptive"))
     assert built is None or built.name == judge
     # Retracing needs scores of every single candidate.
     assert (build_judge(judge, scripted_model(), search=search, width=1) is None) == (search != "swires")

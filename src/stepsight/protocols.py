@@ -185,6 +185,22 @@ SWIRES: Mapping[str, Swires] = MappingProxyType({"paper": Swires(), "released": 
 
 
 @dataclass(frozen=True)
+class Adaptive:
+    """Constants of the adaptive search (ours).
+
+    A round draws `captions`, or `reasonings` for the caption that counts most, whichever stage is more likely at fault.
+    The search ends when conclusions with a weight of `agreement` of all say the same, or after `rounds`. A caption
+    counts by how often it was written (`weigh="count"`), or by how likely the model holds it (`"likelihood"`).
+    """
+
+    captions: int = 4
+    reasonings: int = 2
+    rounds: int = 4
+    agreement: float = 0.8
+    weigh: Literal["count", "likelihood"] = "likelihood"
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot).
 
@@ -203,6 +219,7 @@ class SearchSettings:
     survivors: int = 1
     budget: Budget = Budget()
     swires: Swires = Swires()
+    adaptive: Adaptive = Adaptive()
 
 
 class Strategy(Protocol):

@@ -237,5 +237,5 @@ def test_strategies_are_found_by_name() -> None:
     assert strategy("stage-beam") is stage_beam
     with pytest.raises(InputError, match="did you mean stage-beam"):
         strategy("Stage_Beam")
-    with pytest.raises(InputError, match="known: greedy, best-of-n, vote, sentence-beam, stage-beam, swires"):
+    with pytest.raises(InputError, match="known: greedy, best-of-n, vote, sentence-beam, stage-beam, swires, adaptive"):
         strategy("xyz")

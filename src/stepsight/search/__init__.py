@@ -4,6 +4,7 @@ from difflib import get_close_matches
 
 from stepsight.errors import InputError
 from stepsight.protocols import Strategy
+from stepsight.search.adaptive import adaptive
 from stepsight.search.best_of_n import best_of_n
 from stepsight.search.greedy import greedy
 from stepsight.search.sentence_beam import sentence_beam
@@ -18,6 +19,7 @@ STRATEGIES: dict[str, Strategy] = {
     "sentence-beam": sentence_beam,
     "stage-beam": stage_beam,
     "swires": swires,
+    "adaptive": adaptive,
 }
 
 
@@ -36,4 +38,4 @@ def strategy(name: str) -> Strategy:
     )
 
 
-__all__ = ["STRATEGIES", "best_of_n", "greedy", "sentence_beam", "stage_beam", "strategy", "swires", "vote"]
+__all__ = ["STRATEGIES", "adaptive", "best_of_n", "greedy", "sentence_beam", "stage_beam", "strategy", "swires", "vote"]

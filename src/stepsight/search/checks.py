@@ -35,6 +35,12 @@ def check_settings(settings: SearchSettings) -> None:
             f"swires cannot keep {swires.kept} of {swires.captions} captions",
             hint="keep a number that divides them: each that is kept gets captions / kept reasonings",
         )
+    ours = settings.adaptive
+    if min(ours.captions, ours.reasonings, ours.rounds) < 1 or not 0 < ours.agreement <= 1:
+        raise InputError(
+            "adaptive needs at least 1 caption, reasoning and round, and an agreement above 0, at most 1",
+            hint="see the strategy's page",
+        )
     if swires.retraces < 0 or swires.passing < 1 or swires.concluded < 1:
         raise InputError("swires needs at least 0 retraces, 1 passing and 1 concluded", hint="see the strategy's page")
 

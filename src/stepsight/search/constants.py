@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -9,6 +10,8 @@ from typing import Any
 
 from stepsight.errors import InputError
 from stepsight.protocols import SWIRES, SearchSettings
+
+_GROUPS = ("swires", "adaptive")
 
 
 def with_constants(settings: SearchSettings, words: Iterable[str]) -> SearchSettings:
@@ -26,20 +29,26 @@ def with_constants(settings: SearchSettings, words: Iterable[str]) -> SearchSett
                 raise InputError(f"there are no constants {value!r}", hint=f"known: {', '.join(SWIRES)}")
             settings = replace(settings, swires=SWIRES[value])
             continue
-        known = {f"swires.{field.name}": field for field in fields(settings.swires)}
+        known = {f"{group}.{one.name}": one for group in _GROUPS for one in fields(getattr(settings, group))}
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(f"there is no constant {name!r}", hint=f"{hint}known: {', '.join(known)}")
-        field = known[name]
-        changes: dict[str, Any] = {field.name: _number(word, value, whole=field.type == "int")}
-        settings = replace(settings, swires=replace(settings.swires, **changes))
+        group, one = name.partition(".")[0], known[name]
+        changed: Any = replace(getattr(settings, group), **{one.name: _value(word, value, str(one.type))})
+        changes: dict[str, Any] = {group: changed}
+        settings = replace(settings, **changes)
     return settings
 
 
-def _number(word: str, value: str, *, whole: bool) -> int | float:
+def _value(word: str, value: str, kind: str) -> int | float | str:
+    if kind.startswith("Literal"):
+        words = re.findall(r"\w+", kind)[1:]
+        if value not in words:
+            raise InputError(f"{word!r} sets something unknown", hint=f"choose one of {', '.join(words)}")
+        return value
     try:
-        return int(value) if whole else float(value)
+        return int(value) if kind == "int" else float(value)
     except ValueError:
-        kind = "a whole number" if whole else "a number"
-        raise InputError(f"{word!r} does not set {kind}", hint=f"give {kind}") from None
+        number = "a whole number" if kind == "int" else "a number"
+        raise InputError(f"{word!r} does not set {number}", hint=f"give {number}") from None
