@@ -188,13 +188,14 @@ SWIRES: Mapping[str, Swires] = MappingProxyType({"paper": Swires(), "released": 
 class Adaptive:
     """Constants of the adaptive search (ours).
 
-    A round draws `captions`, or `reasonings` for the caption that counts most, whichever stage is more likely at fault.
+    A round draws `captions` and, for each that is new, `reasonings`; or more `reasonings` for the caption that is most
+    in doubt, if that stage is more likely at fault.
     The search ends when conclusions with a weight of `agreement` of all say the same, or after `rounds`. A caption
     counts by how often it was written (`weigh="count"`), or by how likely the model holds it (`"likelihood"`).
     """
 
     captions: int = 4
-    reasonings: int = 2
+    reasonings: int = 1
     rounds: int = 4
     agreement: float = 0.8
     weigh: Literal["count", "likelihood"] = "likelihood"

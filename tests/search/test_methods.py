@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.doubles import DreamEngine, quality
+from tests.doubles import EVERYTHING, DreamEngine, quality
 
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import LikelihoodJudge, SelfJudge
 from stepsight.prompts import judge_prompts
-from stepsight.protocols import SWIRES, Budget, Completion, Event, Judge, SampleRequest, SearchSettings, Swires
+from stepsight.protocols import (
+    SWIRES,
+    Adaptive,
+    Budget,
+    Capabilities,
+    Completion,
+    Event,
+    Judge,
+    SampleRequest,
+    SampleResult,
+    ScoreResult,
+    SearchSettings,
+    Swires,
+)
 from stepsight.records import Finish, Piece, Question, Trace
-from stepsight.search import STRATEGIES, sentence_beam, stage_beam, swires, vote
+from stepsight.search import STRATEGIES, adaptive, sentence_beam, stage_beam, swires, vote
+from stepsight.search.constants import with_constants
 from stepsight.search.sentences import ABBREVIATIONS, Boundary, boundary, ends_before, standing
-from stepsight.stages import STAGES, Stage, parse, render
+from stepsight.stages import STAGES, Stage, conclusion, parse, render
 
 QUESTION = Question(id="q", text="How many?", images=(Path("a.png"),))
 
@@ -303,3 +318,114 @@ async def test_when_time_is_up_the_best_so_far_is_the_answer() -> None:
 async def test_a_senseless_budget_is_refused(budget: Budget) -> None:
     with pytest.raises(InputError, match="budget"):
         await vote(QUESTION, DreamEngine(), None, SearchSettings(budget=budget))
+
+
+# Our own
+
+
+@dataclass
+class Draw:
+    """Writes captions and conclusions from lists, in turn, and says what it thinks of each caption."""
+
+    captions: list[tuple[str, float]]
+    conclusions: dict[str, list[str]]
+    asked: list[SampleRequest] = field(default_factory=list)
+    name: str = "draw"
+    capabilities: Capabilities = EVERYTHING
+
+    async def sample(self, request: SampleRequest, on_text: object = None) -> SampleResult:
+        self.asked.append(request)
+        stage = next(stage for stage in STAGES if stage.close in request.stop)
+        return SampleResult(tuple(self._one(stage, request) for _ in request.seeds))
+
+    def _one(self, stage: Stage, request: SampleRequest) -> Completion:
+        logprob, text = -1.0, "text"
+        if stage is Stage.CAPTION:
+            text, logprob = self.captions.pop(0)
+        elif stage is Stage.REASONING:
+            caption = parse(request.prefix[-1].text).stages[Stage.CAPTION]
+            text = f"so {self.conclusions[caption].pop(0)}"
+        elif stage is Stage.CONCLUSION:
+            text = parse(request.prefix[-1].text).stages[Stage.REASONING].removeprefix("so ")
+        return Completion(Piece(text=render({stage: text})), Finish.STOP, 1, logprob)
+
+    async def score(self, requests: object) -> list[ScoreResult]:
+        raise AssertionError("nobody is judged")
+
+
+async def ours(engine: Draw, **constants: Any) -> tuple[Trace, list[Stage | None]]:
+    events: list[Event] = []
+    settings = SearchSettings(adaptive=replace(Adaptive(), **constants), watch=events.append)
+    trace = await adaptive(QUESTION, engine, None, settings)
+    return trace, [event.stage for event in events if event.kind == "retrace"]
+
+
+async def test_captions_that_are_alike_are_reasoned_about_once_and_agreement_ends_the_search() -> None:
+    engine = Draw([("a", -1.0)] * 3 + [("b", -1.0)], {"a": ["3"], "b": ["3"]})
+    trace, back = await ours(engine, captions=4)
+    assert [len([one for one in trace.candidates if one.stage is stage]) for stage in STAGES] == [1, 4, 2, 2]
+    assert conclusion(trace.text) == "3"
+    assert back == []
+
+
+async def test_a_likelier_caption_counts_more_than_several_unlikely_ones() -> None:
+    captions = [("a", -9.0), ("b", -9.0), ("c", -0.1)]
+    said = {"a": ["3"], "b": ["3"], "c": ["4"]}
+    trace, _ = await ours(Draw(list(captions), {key: list(value) for key, value in said.items()}), captions=3)
+    assert conclusion(trace.text) == "4"
+    by_count, _ = await ours(Draw(list(captions), said), captions=3, rounds=1, weigh="count")
+    assert conclusion(by_count.text) == "3"
+
+
+async def test_it_goes_back_to_the_stage_that_is_at_fault() -> None:
+    # Two captions, two conclusions: the captions differ.
+    between = Draw(
+        [("a", -1.0), ("b", -1.0), ("c", -1.0), ("d", -1.0)], {"a": ["3"], "b": ["4"], "c": ["3"], "d": ["3"]}
+    )
+    trace, back = await ours(between, captions=2, rounds=2)
+    assert back == [Stage.CAPTION]
+    assert conclusion(trace.text) == "3"
+    # Behind each caption the reasonings differ, and more of them settle it.
+    within = Draw([("a", -1.0), ("b", -1.0)], {"a": ["3", "4", "4", "4"], "b": ["3", "4"]})
+    trace, back = await ours(within, captions=2, rounds=2, reasonings=2)
+    assert back == [Stage.REASONING]
+    assert conclusion(trace.text) == "4"
+
+
+@given(seed=st.integers(0, 999), tokens=st.integers(1, 300), weigh=st.sampled_from(["count", "likelihood"]))
+async def test_ours_keeps_its_rounds_and_its_budget(seed: int, tokens: int, weigh: Any) -> None:
+    engine = Wordy(faulty=0.2)
+    rules = Adaptive(weigh=weigh)
+    settings = SearchSettings(seed=seed, adaptive=rules, budget=Budget(tokens=tokens))
+    trace = await adaptive(QUESTION, engine, None, settings)
+    captions = [one for one in trace.candidates if one.stage is Stage.CAPTION]
+    assert len(captions) <= rules.captions * rules.rounds
+    assert trace.usage.kept + trace.usage.discarded == engine.generated <= tokens
+
+
+# Constants by name
+
+
+def test_constants_are_set_by_name() -> None:
+    made = with_constants(
+        SearchSettings(), ["swires=released", "swires.cutoff=-0.5", "adaptive.rounds = 2", "adaptive.weigh=count"]
+    )
+    assert made.swires == replace(SWIRES["released"], cutoff=-0.5)
+    assert (made.adaptive.rounds, made.adaptive.weigh) == (2, "count")
+
+
+@pytest.mark.parametrize(
+    ("word", "fault"),
+    [
+        ("swires", "sets nothing"),
+        ("swires=theirs", "paper, released"),
+        ("swires.cutof=1", "did you mean swires.cutoff"),
+        ("swires.kept=two", "a whole number"),
+        ("swires.cutoff=low", "a number"),
+        ("adaptive.weigh=luck", "count, likelihood"),
+    ],
+)
+def test_a_constant_that_cannot_be_set_is_named(word: str, fault: str) -> None:
+    with pytest.raises(InputError) as caught:
+        with_constants(SearchSettings(), [word])
+    assert fault in str(caught.value)

@@ -59,7 +59,8 @@ async def adaptive(question: Question, engine: Engine, judge: Judge | None, sett
             if turn:
                 search.retrace(fault)
             if fault is Stage.CAPTION:
-                wanted = [(branch.line, 1) for branch in await _captions(search, begun, branches, rules.captions)]
+                fresh = await _captions(search, begun, branches, rules.captions)
+                wanted = [(branch.line, rules.reasonings) for branch in fresh]
             else:
                 wanted = [(_heaviest(branches, rules).line, rules.reasonings)]
             if wanted:
