@@ -16,6 +16,7 @@ from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
 from stepsight.cli.judge import judge_command, rejudge_command
 from stepsight.cli.show import show_command
+from stepsight.cli.study import study_command
 from stepsight.cli.train import train_command
 from stepsight.errors import InputError, StepsightError
 
@@ -36,6 +37,7 @@ app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("judge")(judge_command)
 app.command("rejudge")(rejudge_command)
+app.command("study")(study_command)
 app.command("show")(show_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)

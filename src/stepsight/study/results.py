@@ -1,0 +1,126 @@
+"""What came of a study: each arm's accuracy and cost, and paired differences, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from stepsight.evaluation.report import EvaluationReport, Row
+from stepsight.evaluation.statistics import Span
+from stepsight.records import Record
+
+RESAMPLES = 2000
+
+Rows = Mapping[str, Sequence[Row]]
+"""Rows of one arm by question, one for each seed."""
+
+
+class ArmResult(Record):
+    """One arm over all questions and seeds.
+
+    accuracy: mean over questions. tokens: generated and judge's, per question; `generated` the former alone. seconds:
+    of searches that ran beside others, per question. against: paired differences in accuracy, by what they are to.
+    """
+
+    name: str
+    accuracy: Span
+    tokens: float
+    generated: float
+    seconds: float
+    against: dict[str, Span]
+
+
+class StudyResult(Record):
+    """All arms of a study, in the order of the recipe."""
+
+    questions: int
+    seeds: list[int]
+    arms: list[ArmResult]
+
+
+def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[int]) -> StudyResult:
+    """Pool the seeds of each arm, and hold the arms against greedy, against a vote that costs as much, and the oracle.
+
+    Args:
+        runs: reports by arm, one for each seed, over the same questions.
+        seeds: those of the reports.
+    """
+    rows = {name: _by_question(reports) for name, reports in runs.items()}
+    ids = sorted(set.intersection(*(set(one) for one in rows.values())))
+    right = {name: np.array([_accuracy(one[id]) for id in ids]) for name, one in rows.items()}
+    cost = {
+        name: _mean(one, ids, lambda row: row.usage.kept + row.usage.discarded + row.usage.judge)
+        for name, one in rows.items()
+    }
+    arms = []
+    for name, one in rows.items():
+        against = {
+            other: _difference(right[name], right[other])
+            for other in (_greedy(rows), _as_dear_vote(name, cost), _oracle(name, rows))
+            if other is not None and other != name
+        }
+        arms.append(
+            ArmResult(
+                name=name,
+                accuracy=_bootstrap(right[name]),
+                tokens=cost[name],
+                generated=_mean(one, ids, lambda row: row.usage.kept + row.usage.discarded),
+                seconds=_mean(one, ids, lambda row: row.seconds),
+                against=against,
+            )
+        )
+    return StudyResult(questions=len(ids), seeds=list(seeds), arms=arms)
+
+
+def _by_question(reports: Sequence[EvaluationReport]) -> dict[str, list[Row]]:
+    rows: dict[str, list[Row]] = {}
+    for report in reports:
+        for row in report.rows:
+            if row.correct is not None:
+                rows.setdefault(row.id, []).append(row)
+    # A question that failed under one seed is left out under all, so that means are of like things.
+    return {id: one for id, one in rows.items() if len(one) == len(reports)}
+
+
+def _accuracy(rows: Sequence[Row]) -> float:
+    return sum(bool(row.correct) for row in rows) / len(rows)
+
+
+def _mean(rows: Rows, ids: Sequence[str], of: Callable[[Row], float]) -> float:
+    values = [of(row) for id in ids for row in rows[id]]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _greedy(rows: Mapping[str, object]) -> str | None:
+    return next((name for name in rows if name == "greedy"), None)
+
+
+def _as_dear_vote(name: str, cost: Mapping[str, float]) -> str | None:
+    """The vote that costs most like this arm."""
+    votes = [other for other in cost if other.startswith("vote-")]
+    return min(votes, key=lambda other: abs(cost[other] - cost[name]), default=None)
+
+
+def _oracle(name: str, rows: Mapping[str, object]) -> str | None:
+    """The same search with the judge that knows."""
+    for judge in ("self", "likelihood", "written", "reward"):
+        other = name.replace(f"-{judge}", "-oracle")
+        if other != name and other in rows:
+            return other
+    return None
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> Span:
+    return _bootstrap(first - second)
+
+
+def _bootstrap(values: np.ndarray) -> Span:
+    """The mean with a percentile interval; questions are resampled, all seeds of one together."""
+    n = len(values)
+    if not n:
+        return Span(value=None, low=None, high=None, n=0)
+    rng = np.random.default_rng(0)
+    drawn = [float(values[rng.integers(0, n, n)].mean()) for _ in range(RESAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Span(value=float(values.mean()), low=float(low), high=float(high), n=n)

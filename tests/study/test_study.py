@@ -1,0 +1,135 @@
+"""A study runs all arms, goes on where it was stopped, and says nothing without an interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.doubles import DreamEngine
+
+from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.cli.app import run
+from stepsight.errors import RecipeError
+from stepsight.evaluation.report import EvaluationReport, Judging, Row, summarise
+from stepsight.recipes import load_recipe
+from stepsight.records import Usage
+from stepsight.study.recipe import StudyRecipe
+from stepsight.study.results import StudyResult, results
+
+SHIPPED = Path(__file__).parents[2] / "recipes" / "study"
+ARMS = [
+    {"search": "greedy"},
+    {"search": "vote", "width": [2, 4]},
+    {"search": "stage-beam", "width": 3, "judge": ["likelihood", "oracle"]},
+    {"search": "swires", "judge": "likelihood", "constants": ["swires.cutoff=-2"]},
+    {"search": "adaptive", "budget_tokens": 60},
+]
+
+
+def write(folder: Path, **changes: object) -> Path:
+    questions = {"split": "test", "seed": 3, "count": 5}
+    recipe = {"questions": questions, "seeds": [0, 1], "arms": ARMS, "out": str(folder / "study")}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(recipe | changes), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_shipped_studies_check_out(path: Path) -> None:
+    assert len(load_recipe(path, StudyRecipe).all_arms()) > 3
+
+
+def test_lists_are_multiplied_out_and_arms_have_names(tmp_path: Path) -> None:
+    assert [arm.name for arm in load_recipe(write(tmp_path), StudyRecipe).all_arms()] == [
+        "greedy",
+        "vote-2",
+        "vote-4",
+        "stage-beam-3-likelihood",
+        "stage-beam-3-oracle",
+        "swires-likelihood-swires.cutoff--2",
+        "adaptive-60-tokens",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arms", "fault"),
+    [
+        ([{"search": "gredy"}], "did you mean greedy"),
+        ([{"search": "vote", "width": 0}], "the width is 0"),
+        ([{"search": "vote"}, {"search": "vote"}], "given twice: vote-4"),
+        ([{"search": "swires", "constants": ["swires.kept=3"]}], "cannot keep 3 of 4"),
+        ([{"search": "vote", "widht": 3}], "width"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, arms: list[object], fault: str) -> None:
+    with pytest.raises(RecipeError, match=fault):
+        load_recipe(write(tmp_path, arms=arms), StudyRecipe)
+
+
+def test_a_study_writes_tables_and_plots_and_runs_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, engine = write(tmp_path), DreamEngine()
+    model = LoadedModel(engine, ModelCard(name="dream", judge_prompts="short-2"))
+    assert run(["study", str(path), "--json"], model=model) == 0
+    result = StudyResult.model_validate_json(capsys.readouterr().out)
+    assert (result.questions, result.seeds) == (5, [0, 1])
+    by_name = {arm.name: arm for arm in result.arms}
+    assert {"greedy", "stage-beam-3-oracle"} < set(by_name["stage-beam-3-likelihood"].against)
+    for arm in result.arms:
+        for span in (arm.accuracy, *arm.against.values()):
+            assert span.n == 5
+            assert span.low is not None
+            assert span.high is not None
+            assert span.value is not None
+            assert span.low <= span.value <= span.high
+    out = tmp_path / "study"
+    for name in ("recipe.yaml", "result.json", "table.md", "accuracy.png", "accuracy.svg"):
+        assert (out / name).stat().st_size > 100
+    assert "to greedy:" in (out / "table.md").read_text()
+    written = engine.generated
+    assert run(["study", str(path)], model=model) == 0
+    assert engine.generated == written
+    assert "tables and plots" in capsys.readouterr().out
+
+
+def report(rights: list[bool], tokens: int) -> EvaluationReport:
+    rows = [
+        Row(
+            id=f"q{place}",
+            family="",
+            prediction="1",
+            correct=right,
+            conclusion_correct=right,
+            valid=True,
+            faults=(),
+            caption_true=None,
+            reasoning_true=None,
+            usage=Usage(kept=tokens, judge=10),
+            judging=Judging(),
+            seconds=1.0,
+        )
+        for place, right in enumerate(rights)
+    ]
+    return summarise(rows, strategy="x", judge=None, seed=0, settings={}, wall=1.0)
+
+
+def test_differences_are_paired_and_the_vote_is_the_one_that_costs_as_much() -> None:
+    runs = {
+        "greedy": [report([True, False] * 50, 100)] * 2,
+        "vote-2": [report([True, False] * 50, 200)] * 2,
+        "vote-8": [report([True, True] * 50, 800), report([True, False] * 50, 800)],
+        "stage-beam-4-self": [report([True, True] * 50, 700)] * 2,
+    }
+    result = results(runs, seeds=[0, 1])
+    by_name = {arm.name: arm for arm in result.arms}
+    assert by_name["vote-8"].accuracy.value == 0.75
+    beam = by_name["stage-beam-4-self"]
+    assert set(beam.against) == {"greedy", "vote-8"}
+    assert beam.against["greedy"].value == 0.5
+    assert beam.against["vote-8"].value == 0.25
+    assert (beam.tokens, beam.generated) == (710, 700)
+    # Alike on every question: no difference, and an interval that says so.
+    same = by_name["vote-2"].against["greedy"]
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
