@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def study_command(
     context: typer.Context,
     recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, such as recipes/study/hard.yaml.")],
-    overrides: Annotated[
+    changes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Change keys of the recipe.", show_default=False),
+        typer.Option("--set", help="Change one value of the recipe, such as seeds=[0,1]; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +42,7 @@ def study_command(
     from stepsight.study.run import run_study
     from stepsight.world.checker import check
 
-    recipe = load_recipe(recipe_path, StudyRecipe, overrides or ())
+    recipe = load_recipe(recipe_path, StudyRecipe, changes or ())
     check_folder(recipe.out)
     questions = _questions(recipe)
     errors = Console(stderr=True, highlight=False)
