@@ -14,7 +14,7 @@ _SEARCH = "Search"
 SearchOption = Annotated[
     str,
     typer.Option(
-        "--search", "-s", help="stage-beam, sentence-beam, swires, best-of-n, vote or greedy.", rich_help_panel=_SEARCH
+        "--search", "-s", help="stage-beam, sentence-beam, swires, adaptive, best-of-n, vote or greedy.", rich_help_panel=_SEARCH
     ),
 ]
 WidthOption = Annotated[
