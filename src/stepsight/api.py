@@ -141,8 +141,8 @@ def ask(
         model: `pico` (shipped), a folder, a hub id, a `ModelChoice` that says how to load it as well, or a model that
             `stepsight.assembly.load_model` gave. Models asked for by name stay in memory, the last two of them. With
             `server`, its id there.
-        search: `stage-beam`, `sentence-beam`, `swires`, `adaptive`, `best-of-n`, `vote`, `greedy`; or a `SearchChoice`, which
-            says what the arguments from `width` to `greedy_first` say otherwise, and knows budgets and constants.
+        search: `stage-beam`, `sentence-beam`, `swires`, `adaptive`, `best-of-n`, `vote`, `greedy`; or a `SearchChoice`,
+            which says what the arguments from `width` to `greedy_first` say, and knows budgets and constants.
         width: candidates drawn at a time.
         judge: who chooses between candidates: `self`, `written`, `likelihood` or `vote`.
         choices: the options of a multiple-choice question.

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
 from stepsight.errors import CapabilityError, InputError, ModelError
@@ -52,13 +52,15 @@ class ModelCard(Record):
     """`stepsight.json` in a model folder: how the model wants to be used.
 
     name: what to call it. judge_prompts: the version of judging texts it understands. world_only: it knows the drawn
-    world and nothing else. note: a sentence for whoever uses it.
+    world and nothing else. note: a sentence for whoever uses it. cutoffs: by judge, which score of a reasoning is good
+    enough for `swires` (see `stepsight calibrate`).
     """
 
     name: str = ""
     judge_prompts: str = "paper-1"
     world_only: bool = False
     note: str = ""
+    cutoffs: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
                 f"the judge 'likelihood' needs the model's own log-probabilities, and {model.engine.name} gives none",
                 hint="use the judge 'written', or 'vote' with best-of-n",
             )
-        return LikelihoodJudge()
+        return LikelihoodJudge(cutoff=model.card.cutoffs.get(name))
     if name == "vote":
         return VoteJudge()
     prompts = judge_prompts(model.card.judge_prompts)
@@ -201,7 +203,7 @@ def build_study_judge(name: str, model: LoadedModel | None) -> Judge:
     if name not in JUDGES:
         raise InputError(f"there is no judge {name!r}", hint=f"known: {', '.join(JUDGES)}, oracle")
     if name == "likelihood":
-        return LikelihoodJudge()
+        return LikelihoodJudge(cutoff=None if model is None else model.card.cutoffs.get(name))
     if name == "vote":
         return VoteJudge()
     assert model is not None

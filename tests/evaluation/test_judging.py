@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.doubles import DreamEngine
 
+from stepsight.assembly import read_card
 from stepsight.cli.app import run
 from stepsight.engines.scripted import ScriptedEngine
+from stepsight.errors import CapabilityError, InputError
+from stepsight.evaluation.calibration import calibrate
 from stepsight.evaluation.card import WHOLE, judge_card
 from stepsight.evaluation.rejudging import decisions_of, rejudge
 from stepsight.evaluation.statistics import auroc
@@ -183,3 +187,47 @@ def test_the_verbs_read_traces_and_write_cards(tmp_path: Path, capsys: pytest.Ca
     assert run(["judge", str(out)]) == 2
     assert "drawn world" in capsys.readouterr().err
     assert run(["judge", str(tmp_path / "no")]) == 2
+
+
+async def test_a_cutoff_is_a_quantile_of_the_pilots_scores() -> None:
+    traces = await searches(80)
+    scores = sorted(
+        score
+        for trace in traces
+        for verdict in trace.verdicts
+        if verdict.stage is Stage.REASONING and verdict.scores
+        for score in verdict.scores
+    )
+    made = calibrate(traces, known)
+    assert made.scores == len(scores) == 320
+    assert sum(score < made.cutoff for score in scores) == pytest.approx(0.6 * 320, abs=1)
+    assert made.normal == pytest.approx(made.mean + 0.2533 * made.deviation, abs=1e-3)
+    assert made.above.n + made.below.n == 320
+    with pytest.raises(InputError, match="paper takes"):
+        calibrate(traces, known, share=1.0)
+    with pytest.raises(InputError, match="stage-beam"):
+        calibrate(await searches(3, whole=True), known)
+    engine = DreamEngine()
+    with pytest.raises(CapabilityError, match="likelihood"):
+        calibrate(await rejudge(traces, SelfJudge(engine, judge_prompts("short-2"))), known)
+    test = traces[0].model_copy(update={"question": Question(id="t", text="?", meta={"split": "hard"})})
+    with pytest.raises(InputError, match="to measure with"):
+        calibrate([test], known)
+
+
+def test_a_cutoff_is_kept_on_the_card_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.resources import files
+
+    model = tmp_path / "model"
+    shutil.copytree(str(files("stepsight") / "pico"), model)
+    path = save_split("train", seed=8, count=4, out=tmp_path)
+    options = ["--search", "stage-beam", "--judge", "likelihood", "--width", "2", "--out", str(tmp_path / "pilot")]
+    assert run(["eval", "--questions", str(path), *options]) == 0
+    assert run(["calibrate", str(tmp_path / "pilot"), "--model", str(model), "--write"]) == 0
+    cutoff = read_card(model).cutoffs["likelihood"]
+    assert run(["calibrate", str(tmp_path / "pilot"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["cutoff"] == pytest.approx(cutoff, abs=1e-5)
+    assert run(["calibrate", str(tmp_path / "pilot"), "--write"]) == 2
+    assert "no model folder" in capsys.readouterr().err
+    asked = ["ask", "--model", str(model), "--search", "swires", "--judge", "likelihood", "--json"]
+    assert run(asked) == 0

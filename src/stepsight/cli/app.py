@@ -14,7 +14,7 @@ from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
-from stepsight.cli.judge import judge_command, rejudge_command
+from stepsight.cli.judge import calibrate_command, judge_command, rejudge_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
 from stepsight.cli.train import train_command
@@ -37,6 +37,7 @@ app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("judge")(judge_command)
 app.command("rejudge")(rejudge_command)
+app.command("calibrate")(calibrate_command)
 app.command("study")(study_command)
 app.command("show")(show_command)
 app.command("doctor")(doctor_command)

@@ -1,4 +1,4 @@
-"""`stepsight judge` and `stepsight rejudge`: how good a judge is, on decisions of finished searches."""
+"""`stepsight judge`, `rejudge` and `calibrate`: how good a judge is, on decisions of finished searches."""
 
 from __future__ import annotations
 
@@ -83,6 +83,79 @@ def rejudge_command(
         typer.echo(json.dumps({"traces": len(judged), "answers_changed": changed, "out": str(out)}))
     else:
         Console(highlight=False).print(f"{len(judged)} traces, {changed} with another answer: {out}", markup=False)
+
+
+@takes(choice=choose_model)
+def calibrate_command(
+    context: typer.Context,
+    traces: TracesArgument,
+    judge: Annotated[str, typer.Option("--judge", "-j", help="Whose cutoff; it must give scores.")] = "likelihood",
+    share: Annotated[
+        float, typer.Option(help="Share of the pilot's reasonings that are not good enough; the paper's is 0.6.")
+    ] = 0.6,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep the cutoff on the card (stepsight.json) of the model folder.")
+    ] = False,
+    limit: LimitOption = None,
+    concurrency: ConcurrencyOption = 8,
+    *,
+    choice: ModelChoice,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the score from which `swires` calls a reasoning good enough, on a pilot that is not measured with."""
+    from rich.console import Console
+
+    from stepsight.evaluation.calibration import calibrate
+    from stepsight.reports.scores import interval
+    from stepsight.world.truth import is_true
+
+    card = _card_of(choice.name) if write else None
+    found = read_traces(traces, limit)
+    judged = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
+    made = calibrate(judged, is_true, share=share)
+    if card is not None:
+        _write_cutoff(card, judge, made.cutoff)
+    if as_json:
+        typer.echo(made.model_dump_json())
+        return
+    console = Console(highlight=False)
+    lines = [
+        f"cutoff {made.cutoff:.4f}: {100 * share:g} % of {made.scores:,} reasonings score below it",
+        f"as the paper puts it, mean + z x deviation: {made.normal:.4f} ({made.mean:.4f}, {made.deviation:.4f})",
+    ]
+    if made.above.n and made.below.n:
+        lines.append(f"true above it: {interval(made.above)}; below: {interval(made.below)}")
+    if card is None:
+        lines.append(f"use it: stepsight ask --search swires --judge {judge} --set swires.cutoff={made.cutoff:.4f}")
+    else:
+        lines.append(f"kept in {card}")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _card_of(model: str) -> Path:
+    """The card of a model folder that can be written.
+
+    Raises:
+        InputError: the model is no folder of the user's.
+    """
+    from stepsight.errors import InputError
+
+    folder = Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{model} is no model folder, so its card cannot be written", hint="leave --write away")
+    check_writable(folder / "stepsight.json")
+    return folder / "stepsight.json"
+
+
+def _write_cutoff(card: Path, judge: str, cutoff: float) -> None:
+    from stepsight.assembly import read_card
+    from stepsight.files import whole_file
+
+    held = read_card(card.parent)
+    changed = held.model_copy(update={"cutoffs": {**held.cutoffs, judge: round(cutoff, 6)}})
+    with whole_file(card) as stream:
+        stream.write(changed.model_dump_json(indent=2).encode() + b"\n")
 
 
 def read_traces(path: Path, limit: int | None) -> list[Trace]:

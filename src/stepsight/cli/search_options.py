@@ -14,7 +14,10 @@ _SEARCH = "Search"
 SearchOption = Annotated[
     str,
     typer.Option(
-        "--search", "-s", help="stage-beam, sentence-beam, swires, adaptive, best-of-n, vote or greedy.", rich_help_panel=_SEARCH
+        "--search",
+        "-s",
+        help="stage-beam, sentence-beam, swires, adaptive, best-of-n, vote or greedy.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 WidthOption = Annotated[
