@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 CANDIDATES = (1, 2, 4, 8, 16, 32)
-TILES = (0, 3, 7, 15, 31, 62)
+TILES = (0, 3, 7, 16, 32, 64)
 
 
 def resident(line: str) -> int:
@@ -124,7 +124,7 @@ def main() -> None:
         candidates, tiles = (int(number) for number in arguments.one.split(","))
         print(json.dumps(measure(candidates, tiles, arguments.tokens, arguments.shared_prefix)))
         return
-    by_candidates = [child(candidates, 15, arguments) for candidates in CANDIDATES]
+    by_candidates = [child(candidates, 16, arguments) for candidates in CANDIDATES]
     by_picture = [child(8, tiles, arguments) for tiles in TILES]
     if arguments.plot:
         draw(by_candidates, by_picture, arguments.plot)

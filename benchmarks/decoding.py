@@ -5,7 +5,7 @@ model's own matrix products with as many rows, one layer after the other and not
 same multiply-adds would take at the peak of a product of 2048 x 2048, whose weights stay in the processor's cache. What
 a step really takes has attention, sampling and the library's own overhead on top.
 
-    python benchmarks/decoding.py --rows 16 --tiles 15
+    python benchmarks/decoding.py --rows 16 --tiles 16
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=40)
-    parser.add_argument("--tiles", type=int, default=15)
+    parser.add_argument("--tiles", type=int, default=16)
     parser.add_argument("--shared-prefix", default="auto")
     arguments = parser.parse_args()
     model, processor = large_model(arguments.tiles)

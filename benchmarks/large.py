@@ -24,13 +24,15 @@ TEMPLATE = (
 )
 SPECIAL = ["<pad>", "<s>", "<|end|>", "<|user|>", "<|assistant|>", "<image>", "<fake_token_around_image>"]
 SPECIAL += ["<global-img>", "<end_of_utterance>"]
-SPECIAL += [f"<row_{row}_col_{column}>" for row in range(1, 3) for column in range(1, 65)]
+ACROSS = 8
+"""The most tiles in a row: the processor makes no picture wider than 4,096 pixels."""
+SPECIAL += [f"<row_{row}_col_{column}>" for row in range(1, ACROSS + 1) for column in range(1, ACROSS + 1)]
 
 
 def large_model(tiles: int) -> tuple[Any, Any]:
     """The model in float32, about 256 million parameters, and its processor.
 
-    A picture `tiles` times as wide as high takes 64 tokens for each tile, and as many for the whole.
+    A picture takes 64 tokens for each of its tiles, and as many for the whole; see `picture`.
     """
     tokenizer = _tokenizer()
     image = cast(int, tokenizer.convert_tokens_to_ids("<image>"))
@@ -65,7 +67,7 @@ def large_model(tiles: int) -> tuple[Any, Any]:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     processor = Idefics3Processor(
         image_processor=Idefics3ImageProcessorPil(
-            size={"longest_edge": tiles * TILE}, max_image_size={"longest_edge": TILE}
+            size={"longest_edge": max(_grid(tiles)) * TILE}, max_image_size={"longest_edge": TILE}
         ),
         tokenizer=tokenizer,
         image_seq_len=64,
@@ -75,9 +77,15 @@ def large_model(tiles: int) -> tuple[Any, Any]:
 
 
 def picture(tiles: int, seed: int = 0) -> Image.Image:
-    """Noise that the processor cuts into `tiles` by one tile, and shows once more as a whole."""
-    noise = np.random.default_rng(seed).integers(0, 255, (32, 32 * tiles, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((TILE * tiles, TILE))
+    """Noise that is cut into `tiles` tiles (above 8, the next multiple of 8), and shown once more as a whole."""
+    columns, rows = _grid(tiles)
+    noise = np.random.default_rng(seed).integers(0, 255, (32 * rows, 32 * columns, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((TILE * columns, TILE * rows))
+
+
+def _grid(tiles: int) -> tuple[int, int]:
+    """Columns and rows."""
+    return min(tiles, ACROSS), -(-tiles // ACROSS)
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

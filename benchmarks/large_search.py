@@ -3,7 +3,7 @@
 Each stage is `--tokens` long, for the model never writes a tag. Both ways draw the same number of candidates of the
 same length per stage and compare neighbours; here in both orders, there in one (benchmarks/naive.py).
 
-    python benchmarks/large_search.py --width 10 --tokens 60 --tiles 15
+    python benchmarks/large_search.py --width 10 --tokens 60 --tiles 16
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=60)
-    parser.add_argument("--tiles", type=int, default=15)
+    parser.add_argument("--tiles", type=int, default=16)
     parser.add_argument("--stages", type=int, default=4)
     parser.add_argument(
         "--naive-calls", type=int, default=2, help="candidates and verdicts of the naive way that are run"

@@ -31,6 +31,10 @@ if "vllm" in " ".join(sys.argv) or "multiprocessing" in " ".join(sys.orig_argv):
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 PYTHON
 
+# It asks for the version of a package `vllm`, which is installed here under the name of its CPU build.
+mkdir -p "$folder/before/vllm-0.32.0.dist-info"
+printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n' > "$folder/before/vllm-0.32.0.dist-info/METADATA"
+
 rm -rf "$folder/pico"
 "$here" -m stepsight export --model pico --out "$folder/pico"
 PYTHONPATH=$folder/before VLLM_CPU_KVCACHE_SPACE=${KVCACHE_GB:-2} "$folder/env/bin/vllm" serve "$folder/pico" \
