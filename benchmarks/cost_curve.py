@@ -54,7 +54,7 @@ def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str,
         held.append(slots.nbytes)
         return made
 
-    Runner.step = watched  # type: ignore[method-assign]
+    Runner.step = watched  # type: ignore[assignment, method-assign]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         picture(max(tiles, 1)).save(path)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepsight.evaluation.answers import is_correct, normalise
+from stepsight.conclusions import normalise
+from stepsight.evaluation.answers import is_correct
 from stepsight.records import Question
 
 

@@ -75,7 +75,7 @@ async def searches(count: int, whole: bool = False) -> list[Trace]:
 async def test_the_card_of_a_judge_that_knows_and_of_one_that_lies(whole: bool) -> None:
     traces = await searches(60, whole)
     good = judge_card(await rejudge(traces, OracleJudge(known)), known)
-    bad = judge_card(await rejudge(traces, Contrary()), known)  # type: ignore[arg-type]  # a double
+    bad = judge_card(await rejudge(traces, Contrary()), known)
     assert list(good.stages) == ([WHOLE] if whole else [stage.value for stage in STAGES])
     for stage, card in good.stages.items():
         assert (card.pairs.value, card.picks.value, card.auroc.value) == (1.0, 1.0, 1.0)

@@ -113,7 +113,7 @@ class Search:
         most = self._settings.max_tokens
         grown: list[list[Candidate]] = [[] for _ in wanted]
         alone = self._purse.first(most)
-        if alone is not None and sum(counts):
+        if alone is not None and any(counts):
             place = next(place for place, count in enumerate(counts) if count)
             await self._draw(
                 grown, stage, lines, [int(other == place) for other in range(len(lines))], stop, alone, finish

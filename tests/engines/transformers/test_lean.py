@@ -121,7 +121,7 @@ def test_other_models_have_no_lean_form(build: Callable[[str], Tiny]) -> None:
     assert LeanLlama.of(cast(Any, llama()).to(torch.bfloat16)) is None
     assert LeanLlama.of(llama(rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0})) is None
     watched = llama()
-    watched.layers[1].mlp.register_forward_hook(lambda *_: None)
+    cast(Any, watched.layers[1]).mlp.register_forward_hook(lambda *_: None)
     assert LeanLlama.of(watched) is None
     eager = llama()
     eager.config._attn_implementation = "eager"

@@ -137,7 +137,7 @@ def _join(parts: Sequence[nn.Linear]) -> torch.Tensor:
     if len(storages) == 1 and ends[:-1] == [weight.data_ptr() for weight in weights[1:]]:
         return first.as_strided((sum(map(len, weights)), first.shape[1]), (first.shape[1], 1))
     joined = torch.cat(weights)
-    for part, piece in zip(parts, joined.split([len(weight) for weight in weights]), strict=True):
+    for part, piece in zip(parts, torch.split(joined, [len(weight) for weight in weights]), strict=True):
         part.weight.data = piece
     return joined
 
