@@ -24,7 +24,6 @@ from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
-from stepsight.judges.oracle import OracleJudge
 from stepsight.judges.pairwise import SelfJudge
 from stepsight.judges.vote import VoteJudge
 from stepsight.judges.written import WrittenJudge
@@ -33,7 +32,6 @@ from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Record
 from stepsight.search import strategy
 from stepsight.search.checks import check_settings
-from stepsight.world.truth import is_true
 
 if TYPE_CHECKING:
     from stepsight.engines.openai import ProbeReport
@@ -189,27 +187,6 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         return VoteJudge()
     prompts = judge_prompts(model.card.judge_prompts)
     return WrittenJudge(model.engine, prompts) if name == "written" else SelfJudge(model.engine, prompts)
-
-
-def build_study_judge(name: str, model: LoadedModel | None) -> Judge:
-    """The judge called `name`, or the oracle, for decisions that are made again; `model` is for those that ask it.
-
-    Raises:
-        InputError: there is no such judge.
-        CapabilityError: the model's engine cannot serve it.
-    """
-    if name == "oracle":
-        return OracleJudge(is_true)
-    if name not in JUDGES:
-        raise InputError(f"there is no judge {name!r}", hint=f"known: {', '.join(JUDGES)}, oracle")
-    if name == "likelihood":
-        return LikelihoodJudge(cutoff=None if model is None else model.card.cutoffs.get(name))
-    if name == "vote":
-        return VoteJudge()
-    assert model is not None
-    judge = build_judge(name, model, search="best-of-n", width=2)
-    assert judge is not None
-    return judge
 
 
 def with_judge_prompts(model: LoadedModel, version: str) -> LoadedModel:

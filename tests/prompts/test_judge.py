@@ -57,7 +57,10 @@ def test_short_1_screen_is_text_only_and_to_the_letter() -> None:
     assert SHORT.screen_options == ("yes", "no")
 
 
-@pytest.mark.parametrize(("version", "digest"), [("short-2", "2a5b2a4ed709d7b7"), ("paper-1", "5a75005ef854bd72")])
+@pytest.mark.parametrize(
+    ("version", "digest"),
+    [("short-2", "2a5b2a4ed709d7b7"), ("paper-1", "5a75005ef854bd72"), ("paper-2", "7afe7bd5d3c19120")],
+)
 def test_a_published_version_never_changes(version: str, digest: str) -> None:
     assert judge_prompts(version).digest == digest
 
@@ -113,4 +116,4 @@ def test_whole_answers_are_shown_by_their_stages_or_raw() -> None:
 
 def test_an_unknown_set_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean paper-1"):
-        judge_prompts("paper-2")
+        judge_prompts("papr-1")

@@ -121,7 +121,7 @@ async def test_sentences_are_judged_by_the_stage_up_to_them_or_by_themselves() -
     def say(request: SampleRequest, slot: int, seed: int) -> str:
         return f" Right q{seed % 9}." if request.prefix else f"<CAPTION> See q{seed % 9}."
 
-    for version, expected in (("short-2", "CAPTION 1. See q"), ("paper-1", "1:\nRight q")):
+    for version, expected in (("short-2", "CAPTION 1. See q"), ("paper-2", "1:\nRight q")):
         engine = ScriptedEngine(say, scores=lambda request: (-0.5, -1.0))
         judge = SelfJudge(engine, judge_prompts(version))
         await asyncio.wait_for(sentence_beam(QUESTION, engine, judge, SearchSettings(width=4, max_tokens=9)), 20)

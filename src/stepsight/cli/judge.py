@@ -209,7 +209,8 @@ def judged_anew(
     """
     import asyncio
 
-    from stepsight.assembly import build_study_judge, check_choice, load_model, with_judge_prompts
+    from stepsight.assembly import check_choice, load_model, with_judge_prompts
+    from stepsight.cli.study_judges import build_study_judge
     from stepsight.evaluation.rejudging import rejudge
     from stepsight.pictures import check_picture
     from stepsight.reports.progress import described

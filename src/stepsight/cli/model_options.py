@@ -85,8 +85,8 @@ JudgePromptsOption = Annotated[
     str,
     typer.Option(
         "--judge-prompts",
-        help="Version of the judging texts: paper-1 or short-2 (pico's). Default: what the model's card names, else "
-        "paper-1.",
+        help="Version of the judging texts: paper-1, paper-2 or short-2 (pico's). Default: what the model's card "
+        "names, else paper-1.",
         rich_help_panel=_MODEL,
         show_default=False,
     ),

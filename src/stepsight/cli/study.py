@@ -29,7 +29,8 @@ def study_command(
 
     from rich.console import Console
 
-    from stepsight.assembly import ModelChoice, build_study_judge, load_model
+    from stepsight.assembly import ModelChoice, load_model
+    from stepsight.cli.study_judges import build_study_judge
     from stepsight.evaluation import EvaluationReport
     from stepsight.files import whole_file
     from stepsight.protocols import Judge

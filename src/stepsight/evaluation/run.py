@@ -21,7 +21,7 @@ from stepsight.files import whole_file
 from stepsight.jsonl import append_jsonl, sift_jsonl, write_jsonl
 from stepsight.protocols import Engine, Judge, SearchSettings, Strategy
 from stepsight.records import Question, Trace
-from stepsight.search.expand import settings_record
+from stepsight.search.lines import settings_record
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -53,7 +53,9 @@ class JudgePrompts:
         texts = [self.version, self.pair, self.hint, self.screen]
         for unit in (*Stage, None):
             texts += [self.criteria.get(unit, ""), *self.hints.get(unit, ())]
-        texts += [*self.whole, self.sentence, *self.options, *self.screen_options]
+        texts += [*self.whole, *self.options, *self.screen_options]
+        # A set without a criterion for sentences keeps the hash it had before there was one.
+        texts += [self.sentence] if self.sentence else []
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
@@ -175,8 +177,12 @@ _PAPER = JudgePrompts(
         }
     ),
     hints=MappingProxyType({Stage.REASONING: (Stage.CAPTION,), Stage.CONCLUSION: (Stage.CAPTION, Stage.REASONING)}),
-    sentence="Which one is the better next sentence of the answer?",
 )
 """The criteria and hints of the paper, for models that follow instructions."""
 
-_SETS: Mapping[str, JudgePrompts] = MappingProxyType({prompts.version: prompts for prompts in (_PAPER, _SHORT)})
+_PAPER_2 = replace(_PAPER, version="paper-2", sentence="Which one is the better next sentence of the answer?")
+"""The same, and the paper's criterion for sentences, each by itself behind all that is written."""
+
+_SETS: Mapping[str, JudgePrompts] = MappingProxyType(
+    {prompts.version: prompts for prompts in (_PAPER, _PAPER_2, _SHORT)}
+)

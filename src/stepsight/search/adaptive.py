@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from stepsight.conclusions import ballot
 from stepsight.protocols import Adaptive, Engine, Judge, SearchSettings
 from stepsight.records import Candidate, Question, Trace
-from stepsight.search.expand import Line, Search, ended
+from stepsight.search.expand import Search
+from stepsight.search.lines import Line, ended
 from stepsight.stages import Stage, parse
 
 

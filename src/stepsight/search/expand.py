@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from stepsight.prompts.answer import answer_turns
 from stepsight.protocols import (
@@ -23,17 +23,15 @@ from stepsight.protocols import (
     SampleRequest,
     SearchSettings,
 )
-from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage, Verdict
+from stepsight.records import Candidate, Piece, Question, Trace, Usage, Verdict
 from stepsight.search.checks import check_search
+from stepsight.search.lines import Line, settings_record, whole_answer
 from stepsight.search.purse import AHEAD, Purse, Spent, cut
 from stepsight.seeds import derive_seed
 from stepsight.stages import Stage
 
 Finisher = Callable[[Completion, Callable[[Piece, int], Awaitable[Completion]], int], Awaitable[Completion]]
 """Brings a continuation to an end, given what continues it and how many tokens it may have; see `sentences`."""
-
-Line = tuple[Candidate, ...]
-"""Candidates that follow one another from the beginning of the answer."""
 
 
 class Search:
@@ -197,7 +195,7 @@ class Search:
 
     async def settle(self, lines: Sequence[Line]) -> Line:
         """Let the judge choose between whole answers that were written stage by stage, and keep the best."""
-        whole = {line[-1].id: _joined(line) for line in lines}
+        whole = {line[-1].id: whole_answer(line) for line in lines}
         ranked = await self.rank(None, (), list(whole.values()))
         best = next(line for line in lines if line[-1].id == ranked[0].id)
         self.keep(best)
@@ -328,46 +326,3 @@ class Search:
     def _tell(self, event: Event) -> None:
         if self._settings.watch is not None:
             self._settings.watch(event)
-
-
-def _joined(line: Line) -> Candidate:
-    """Pieces that follow one another as one whole answer, known by the id of the last."""
-    logprobs = [candidate.logprob for candidate in line]
-    last = line[-1]
-    return Candidate(
-        id=last.id,
-        stage=None,
-        slot=last.slot,
-        seed=last.seed,
-        piece=Piece(text="".join(candidate.piece.text for candidate in line)),
-        finish=last.finish,
-        tokens=sum(candidate.tokens for candidate in line),
-        logprob=None if None in logprobs else sum(one for one in logprobs if one is not None),
-    )
-
-
-def settings_record(engine: Engine, settings: SearchSettings) -> dict[str, object]:
-    """What a trace says of the settings it was made with (the seed has its own field)."""
-    record: dict[str, object] = {
-        "engine": engine.name,
-        "width": settings.width,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "max_tokens": settings.max_tokens,
-        "greedy_first": settings.greedy_first,
-    }
-    if settings.survivors != 1:
-        record["survivors"] = settings.survivors
-    if settings.budget.limited:
-        record["budget"] = asdict(settings.budget)
-    return record
-
-
-def ended(candidate: Candidate, stage: Stage) -> bool:
-    """Whether the model ended its turn (or failed) instead of closing `stage`, so that nothing can follow.
-
-    A piece that ran into `max_tokens` has not ended: the next stage continues it.
-    """
-    if candidate.finish is Finish.LENGTH:
-        return False
-    return candidate.finish is Finish.ERROR or not candidate.piece.text.rstrip().endswith(stage.close)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Question, Trace
-from stepsight.search.expand import Line, Search, ended
+from stepsight.search.expand import Search
+from stepsight.search.lines import Line, ended
 from stepsight.stages import STAGES
 
 

@@ -33,8 +33,9 @@ def question(tmp_path: Path) -> Question:
 def judge_for(engine: Engine, name: str) -> Judge:
     prompts = judge_prompts("paper-1")
     judges: dict[str, Judge] = {
-        "self": SelfJudge(engine, prompts),
-        "written": WrittenJudge(engine, prompts, max_tokens=64),
+        # The engine behind the server gives no log-probabilities of what it wrote; the server makes some up.
+        "self": SelfJudge(engine, prompts, ties="log-odds"),
+        "written": WrittenJudge(engine, prompts, ties="log-odds", max_tokens=64),
         "vote": VoteJudge(),
     }
     return judges[name]
