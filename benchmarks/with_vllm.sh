@@ -23,7 +23,7 @@ fi
 cat > "$folder/before/sitecustomize.py" <<'PYTHON'
 import sys
 
-if "vllm" in " ".join(sys.argv) or "multiprocessing" in " ".join(sys.orig_argv):
+if any(word in " ".join(sys.orig_argv) for word in ("vllm", "multiprocessing")):
     import torch
 
     library = torch.library.Library("torchvision", "DEF")
@@ -31,9 +31,9 @@ if "vllm" in " ".join(sys.argv) or "multiprocessing" in " ".join(sys.orig_argv):
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 PYTHON
 
-# It asks for the version of a package `vllm`, which is installed here under the name of its CPU build.
+# It asks for the version of a package `vllm`, which is installed under another name, and looks for "cpu" in it.
 mkdir -p "$folder/before/vllm-0.32.0.dist-info"
-printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n' > "$folder/before/vllm-0.32.0.dist-info/METADATA"
+printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$folder/before/vllm-0.32.0.dist-info/METADATA"
 
 rm -rf "$folder/pico"
 "$here" -m stepsight export --model pico --out "$folder/pico"

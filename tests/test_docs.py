@@ -64,7 +64,7 @@ def test_long_commands_parse(page: Path) -> None:
                 check_stepsight(words[1:])
             elif words[0] == "make":
                 assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
-            elif words[0] == "python":
+            elif words[0] in ("python", "sh"):
                 assert (ROOT / words[1]).is_file(), line
             else:
                 assert words[0] in ("pip", "git", "cd"), line
