@@ -30,7 +30,7 @@ from stepsight.judges.written import WrittenJudge
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Record
-from stepsight.search import strategy
+from stepsight.search import is_judged, strategy
 from stepsight.search.checks import check_settings
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ class SearchChoice:
     @property
     def single(self) -> bool:
         """Whether one answer is written and nothing chosen."""
-        return self.search == "greedy" or (self.settings.width == 1 and self.search not in ("swires", "adaptive"))
+        judged = is_judged(self.search, self.settings.width)
+        return not judged and (self.search == "greedy" or (self.settings.width == 1 and self.search != "adaptive"))
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def check_names(search: str, judge: str, settings: SearchSettings) -> None:
         hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
         raise InputError(f"there is no judge {judge!r}", hint=hint)
     check_settings(settings)
-    if judge == "vote" and search not in ("greedy", "best-of-n", "vote", "adaptive") and settings.width > 1:
+    if judge == "vote" and search != "best-of-n" and is_judged(search, settings.width):
         raise CapabilityError(
             f"the judge 'vote' counts equal conclusions and cannot choose stages for {search}",
             hint="use it with --search best-of-n, or take the judge 'self' or 'likelihood'",
@@ -173,7 +174,7 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         CapabilityError: the model's engine cannot serve the judge.
         InputError: the card names judge prompts that do not exist.
     """
-    if search in ("greedy", "vote", "adaptive") or (width == 1 and search != "swires"):
+    if not is_judged(search, width):
         return None
     if name == "likelihood":
         tempered = model.probe is not None and not model.probe.untempered.yes

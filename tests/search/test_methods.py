@@ -34,6 +34,7 @@ from stepsight.protocols import (
 from stepsight.records import Finish, Piece, Question, Trace
 from stepsight.search import STRATEGIES, adaptive, sentence_beam, stage_beam, swires, vote
 from stepsight.search.constants import with_constants
+from stepsight.search.lines import settings_record
 from stepsight.search.sentences import ABBREVIATIONS, Boundary, boundary, ends_before, standing
 from stepsight.stages import STAGES, Stage, conclusion, parse, render
 
@@ -192,6 +193,25 @@ async def test_swires_follows_the_algorithm(seed: int, cutoff: float, variant: s
     best = sorted(drawn[Stage.REASONING], key=lambda one: -(one.logprob or 0.0))[: rules.concluded]
     assert {one.parent for one in drawn[Stage.CONCLUSION]} == {one.id for one in best}
     assert parse(trace.text).valid
+
+
+@pytest.mark.parametrize("name", ["swires", "adaptive"])
+@pytest.mark.parametrize("lost", [Stage.CAPTION, Stage.REASONING])
+async def test_a_model_that_never_closes_a_stage_leaves_what_is_written(name: str, lost: Stage) -> None:
+    class Curt(DreamEngine):
+        def _write(self, request: SampleRequest, seed: int) -> Completion:
+            done = super()._write(request, seed)
+            return replace(done, piece=Piece(text="\n\nNo more.")) if lost.close in request.stop else done
+
+    trace = await STRATEGIES[name](QUESTION, Curt(), LikelihoodJudge(cutoff=0.0), SearchSettings())
+    assert [trace.candidates[one].stage for one in trace.chosen] == [Stage.SUMMARY]
+
+
+@pytest.mark.parametrize("word", ["swires.retraces=1", "adaptive.rounds=2"])
+def test_a_trace_says_which_constants_were_changed(word: str) -> None:
+    engine = DreamEngine()
+    changed = settings_record(engine, with_constants(SearchSettings(), [word]))
+    assert changed != settings_record(engine, SearchSettings())
 
 
 async def test_swires_needs_scores_and_to_know_which_are_good() -> None:

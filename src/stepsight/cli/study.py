@@ -37,7 +37,7 @@ def study_command(
     from stepsight.recipes import load_recipe, save_resolved
     from stepsight.reports.progress import described
     from stepsight.reports.study import study_markdown, study_table
-    from stepsight.study.plots import plot
+    from stepsight.study.plots import check_plots, plot
     from stepsight.study.recipe import Arm, StudyRecipe
     from stepsight.study.results import results
     from stepsight.study.run import run_study
@@ -45,6 +45,7 @@ def study_command(
 
     recipe = load_recipe(recipe_path, StudyRecipe, changes or ())
     check_folder(recipe.out)
+    check_plots()
     questions = _questions(recipe)
     errors = Console(stderr=True, highlight=False)
     model = brought_model(context)
@@ -54,9 +55,7 @@ def study_command(
     loaded = model
 
     def judge_of(arm: Arm) -> Judge | None:
-        return (
-            None if arm.alone or (arm.width == 1 and arm.search != "swires") else build_study_judge(arm.judge, loaded)
-        )
+        return build_study_judge(arm.judge, loaded) if arm.judged else None
 
     for arm in recipe.all_arms():
         judge_of(arm)  # a judge that does not exist is named before anything runs

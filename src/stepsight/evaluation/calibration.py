@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepsight.errors import CapabilityError, InputError
-from stepsight.evaluation.card import Truth
 from stepsight.evaluation.rejudging import decisions_of
 from stepsight.evaluation.statistics import Share, share_of
+from stepsight.judges.oracle import Truth
 from stepsight.records import Record, Trace
 from stepsight.stages import Stage
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from stepsight.evaluation.rejudging import decisions_of
 from stepsight.evaluation.statistics import Share, Span, auroc, share_of
+from stepsight.judges.oracle import Truth
 from stepsight.records import Candidate, Question, Record, Trace, Verdict
 
 WHOLE = "WHOLE ANSWER"
-
-Truth = Callable[[Question, Sequence[Candidate], Candidate], bool | None]
 
 
 class StageCard(Record):

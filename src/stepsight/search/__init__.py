@@ -23,6 +23,11 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+def is_judged(name: str, width: int) -> bool:
+    """Whether a search asks a judge: some choose by themselves, others have nothing to choose from at width 1."""
+    return name not in ("greedy", "vote", "adaptive") and (width > 1 or name == "swires")
+
+
 def strategy(name: str) -> Strategy:
     """The strategy called `name`.
 
@@ -38,4 +43,15 @@ def strategy(name: str) -> Strategy:
     )
 
 
-__all__ = ["STRATEGIES", "adaptive", "best_of_n", "greedy", "sentence_beam", "stage_beam", "strategy", "swires", "vote"]
+__all__ = [
+    "STRATEGIES",
+    "adaptive",
+    "best_of_n",
+    "greedy",
+    "is_judged",
+    "sentence_beam",
+    "stage_beam",
+    "strategy",
+    "swires",
+    "vote",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from stepsight.protocols import Engine, SearchSettings
+from stepsight.protocols import Adaptive, Engine, SearchSettings, Swires
 from stepsight.records import Candidate, Finish, Piece
 from stepsight.stages import Stage
 
@@ -42,6 +42,10 @@ def settings_record(engine: Engine, settings: SearchSettings) -> dict[str, objec
         record["survivors"] = settings.survivors
     if settings.budget.limited:
         record["budget"] = asdict(settings.budget)
+    if settings.swires != Swires():
+        record["swires"] = asdict(settings.swires)
+    if settings.adaptive != Adaptive():
+        record["adaptive"] = asdict(settings.adaptive)
     return record
 
 

@@ -55,6 +55,8 @@ async def swires(question: Question, engine: Engine, judge: Judge | None, settin
             if sum(score > cutoff for score, _ in pool) >= rules.passing:
                 search.agreed()
                 break
+        if not pool:
+            return search.trace()
         best = [line for _, line in pool[: rules.concluded]]
         grown = await search.grow(Stage.CONCLUSION, [(line, 1) for line in best], stop=(Stage.CONCLUSION.close,))
         lines = [(*line, *group) for line, group in zip(best, grown, strict=True) if group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ from stepsight.errors import MissingExtraError
 from stepsight.study.results import ArmResult, StudyResult
 
 
-def plot(result: StudyResult, folder: Path) -> list[Path]:
-    """Write `accuracy.png` and `accuracy.svg` into a folder; their paths.
+def check_plots() -> None:
+    """Make sure, before any work, that plots can be drawn.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "study") from error
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "study")
+
+
+def plot(result: StudyResult, folder: Path) -> list[Path]:
+    """Write `accuracy.png` and `accuracy.svg` into a folder; their paths. Needs `check_plots`."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context({"svg.hashsalt": "stepsight"}):
         figure = Figure(figsize=(11, 5), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)

@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 from stepsight.errors import StepsightError
 from stepsight.protocols import Budget, SearchSettings
 from stepsight.recipes import Recipe
+from stepsight.search import is_judged, strategy
 from stepsight.search.checks import check_settings
 from stepsight.search.constants import with_constants
-
-One = str | int | float | None
 
 
 class Drawn(Recipe):
@@ -52,8 +51,6 @@ class StudyRecipe(Recipe):
 
     @model_validator(mode="after")
     def _sound(self) -> StudyRecipe:
-        from stepsight.search import strategy
-
         names = [arm.name for arm in self.all_arms()]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -83,9 +80,9 @@ class Arm(Recipe):
     constants: tuple[str, ...]
 
     @property
-    def alone(self) -> bool:
-        """Whether no judge is asked."""
-        return self.search in ("greedy", "vote", "adaptive")
+    def judged(self) -> bool:
+        """Whether a judge is asked."""
+        return is_judged(self.search, self.width)
 
     @property
     def name(self) -> str:
@@ -93,7 +90,7 @@ class Arm(Recipe):
         parts = [self.search]
         if self.search not in ("greedy", "swires", "adaptive"):
             parts.append(str(self.width))
-        if not self.alone:
+        if self.judged:
             parts.append(self.judge)
         if self.survivors != 1:
             parts.append(f"{self.survivors}-survivors")

@@ -57,8 +57,8 @@ def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[i
     for name, one in rows.items():
         against = {
             other: _difference(right[name], right[other])
-            for other in (_greedy(rows), _as_dear_vote(name, cost), _oracle(name, rows))
-            if other is not None and other != name
+            for other in ("greedy", _as_dear_vote(name, cost), _oracle(name, rows))
+            if other in rows and other != name
         }
         arms.append(
             ArmResult(
@@ -90,10 +90,6 @@ def _accuracy(rows: Sequence[Row]) -> float:
 def _mean(rows: Rows, ids: Sequence[str], of: Callable[[Row], float]) -> float:
     values = [of(row) for id in ids for row in rows[id]]
     return sum(values) / len(values) if values else 0.0
-
-
-def _greedy(rows: Mapping[str, object]) -> str | None:
-    return next((name for name in rows if name == "greedy"), None)
 
 
 def _as_dear_vote(name: str, cost: Mapping[str, float]) -> str | None:
