@@ -68,7 +68,8 @@ class ModelChoice:
     device, device_map, dtype, attention, quantize: see `Placement`. revision, trust_remote_code: of a hub model.
     cache_gb: bound of the caches in GiB. max_rows: most rows in a batch. threads: of torch inside an operation; None
     leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
-    what is free. shared_prefix: whether rows attend to one copy of what they have in common.
+    what is free. shared_prefix: whether rows attend to one copy of what they have in common. draft_tokens: over how
+    many tokens a step may run with guesses at what follows.
 
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
@@ -92,12 +93,13 @@ class ModelChoice:
     threads: int | None = None
     rows_gb: float | None = None
     shared_prefix: str = "auto"
+    draft_tokens: int | None = None
     server: str = ""
     server_seeds: bool = False
     judge_prompts: str = ""
 
     def __post_init__(self) -> None:
-        check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb)
+        check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb, self.draft_tokens)
         check_sharing(self.shared_prefix)
         _ = self.placement
 
@@ -330,5 +332,6 @@ def _load(choice: ModelChoice) -> LoadedModel:
         threads=choice.threads,
         rows_gb=choice.rows_gb,
         shared_prefix=choice.shared_prefix,
+        draft_tokens=choice.draft_tokens,
     )
     return with_judge_prompts(LoadedModel(engine, card, time.perf_counter() - started), choice.judge_prompts)

@@ -141,6 +141,7 @@ def _run(source: str, choice: ModelChoice) -> tuple[float, SelfCheck]:
             threads=choice.threads,
             rows_gb=choice.rows_gb,
             shared_prefix=choice.shared_prefix,
+            draft_tokens=choice.draft_tokens,
         )
 
 

@@ -61,6 +61,16 @@ SharingOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+DraftTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--draft-tokens",
+        help="Over how many tokens a step may run with guesses at what follows; 0 guesses nothing.",
+        min=0,
+        rich_help_panel=_MODEL,
+        show_default="16",
+    ),
+]
 MaxRowsOption = Annotated[
     int, typer.Option("--max-rows", help="The most rows in one batch.", min=1, rich_help_panel=_MODEL)
 ]
@@ -107,6 +117,7 @@ def choose_model(
     max_rows: MaxRowsOption = MAX_ROWS,
     threads: ThreadsOption = None,
     shared_prefix: SharingOption = "auto",
+    draft_tokens: DraftTokensOption = None,
     server: ServerOption = "",
     server_seeds: ServerSeedsOption = False,
     judge_prompts: JudgePromptsOption = "",
@@ -132,6 +143,7 @@ def choose_model(
         max_rows=max_rows,
         threads=threads,
         shared_prefix=shared_prefix,
+        draft_tokens=draft_tokens,
         server=server,
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,

@@ -73,8 +73,14 @@ MAX_ROWS = 256
 """The most rows in a batch, unless told otherwise; their memory has a bound of its own."""
 
 
-def check_bounds(cache_gb: float, max_rows: int, threads: int | None, rows_gb: float | None = None) -> None:
-    """Check what the engine is allowed: GiB of caches and of rows, rows of a batch, threads of an operation.
+def check_bounds(
+    cache_gb: float,
+    max_rows: int,
+    threads: int | None,
+    rows_gb: float | None = None,
+    draft_tokens: int | None = None,
+) -> None:
+    """Check what the engine is allowed: GiB of caches and of rows, rows, threads, and tokens of a step with guesses.
 
     Raises:
         InputError: A bound makes no sense.
@@ -83,6 +89,8 @@ def check_bounds(cache_gb: float, max_rows: int, threads: int | None, rows_gb: f
         raise InputError("cache_gb must be a number of at least 0, max_rows and threads at least 1")
     if rows_gb is not None and not 0 < rows_gb < float("inf"):
         raise InputError("rows_gb must be a number above 0")
+    if draft_tokens is not None and draft_tokens < 0:
+        raise InputError("draft_tokens must be at least 0, which guesses nothing")
 
 
 def check_sharing(word: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from tests.engines.transformers.tiny import Tiny
 
 from stepsight.engines.transformers import TransformersEngine
-from stepsight.engines.transformers.lean import LeanLlama
+from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.slots import Slots
 from stepsight.errors import InputError
 from stepsight.protocols import Completion, SampleRequest, ScoreRequest, Turn
@@ -26,29 +26,27 @@ class Puppet:
     def __init__(self, tiny: Tiny, ids: list[int], patch: pytest.MonkeyPatch) -> None:
         start = tiny.inputs(TURNS)["input_ids"].shape[1]
         size = tiny.model.config.text_config.vocab_size
-        language = tiny.model.model.language_model
-        positions: list[torch.Tensor] = []
-        forward = language.forward
+        positions: list[int] = []
+        run, step = Runner.run, Runner.step
 
-        def listen(*args: Any, position_ids: torch.Tensor, **kwargs: Any) -> Any:
-            positions.append(position_ids)
-            return forward(*args, position_ids=position_ids, **kwargs)
+        def listen_run(self: Runner, slots: Slots, suffixes: Any, starts: Any, prompts: Any) -> torch.Tensor:
+            positions[:] = [begin + len(suffix) - 1 for begin, suffix in zip(starts, suffixes, strict=True)]
+            return run(self, slots, suffixes, starts, prompts)
 
-        def speak(hidden: torch.Tensor) -> torch.Tensor:
+        def listen_step(self: Runner, slots: Slots, prompts: Any, fed: Any, lengths: Any) -> torch.Tensor:
+            pairs = zip(lengths, fed, strict=True)
+            positions[:] = [length + ahead for length, row in pairs for ahead in range(len(row))]
+            return step(self, slots, prompts, fed, lengths)
+
+        def speak(self: Runner, hidden: torch.Tensor) -> torch.Tensor:
             logits = torch.full((len(hidden), size), -30.0)
-            for row, position in enumerate(positions[-1][:, -1].tolist()):
+            for row, position in enumerate(positions):
                 logits[row, ids[min(position - start + 1, len(ids) - 1)]] = 0.0
             return logits
 
-        lean = LeanLlama.step
-
-        def listen_lean(self: LeanLlama, slots: Slots, embedded: Any, places: torch.Tensor, *where: Any) -> Any:
-            positions.append(places[:, None])
-            return lean(self, slots, embedded, places, *where)
-
-        patch.setattr(language, "forward", listen)
-        patch.setattr(LeanLlama, "step", listen_lean)
-        patch.setattr(tiny.model.lm_head, "forward", speak)
+        patch.setattr(Runner, "run", listen_run)
+        patch.setattr(Runner, "step", listen_step)
+        patch.setattr(Runner, "logits", speak)
 
 
 @pytest.fixture

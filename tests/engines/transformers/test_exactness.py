@@ -97,7 +97,7 @@ def test_branches_and_continued_stages_have_the_logits_of_a_full_forward(
         slots = Slots(filler.runner.shape)
         filler.stand(slots, [prompt] * len(branches))
         for place in range(9):
-            tokens = [branch[place] for branch in branches]
+            tokens = [branch[place : place + 1] for branch in branches]
             logits = filler.runner.step(
                 slots, [prompt.prompt] * len(branches), tokens, [len(prompt.prompt) + place] * len(branches)
             )

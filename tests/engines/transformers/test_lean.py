@@ -27,6 +27,14 @@ def llama(**other: object) -> LlamaModel:
     return model
 
 
+def one(
+    lean: LeanLlama, slots: Slots, embedded: torch.Tensor, places: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """One token per row."""
+    reach = int(columns.max()) + 1
+    return lean.run(slots, embedded[:, None], places[:, None], columns[:, None], reach)[:, 0]
+
+
 @pytest.mark.parametrize("kept", [1, 2, 4])
 @pytest.mark.parametrize("head_dim", [8, 16])
 def test_a_step_is_that_of_the_library(kept: int, head_dim: int) -> None:
@@ -44,7 +52,7 @@ def test_a_step_is_that_of_the_library(kept: int, head_dim: int) -> None:
         for place in range(9):
             columns = torch.tensor([min(place, length - 1) for length in lengths])
             slots.reserve(3, place + 1)
-            found = lean.step(slots, texts[torch.arange(3), columns], columns, columns, place + 1)
+            found = one(lean, slots, texts[torch.arange(3), columns], columns, columns)
             for row, length in enumerate(lengths):
                 if place < length:
                     expected = model(inputs_embeds=texts[row : row + 1, : place + 1]).last_hidden_state[0, -1]
@@ -62,27 +70,35 @@ def test_the_weights_are_not_touched() -> None:
     embedded = torch.randn(1, 32)
     kept = embedded.clone()
     with torch.inference_mode():
-        lean.step(slots, embedded, torch.tensor([0]), torch.tensor([0]), 1)
+        one(lean, slots, embedded, torch.tensor([0]), torch.tensor([0]))
     assert torch.equal(embedded, kept)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_nothing_is_held_twice() -> None:
+@pytest.mark.parametrize("width", [2, 5, 24])
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_several_tokens_at_once_are_those_of_one_after_another(width: int, rows: int) -> None:
     model = llama(num_key_value_heads=2)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    held = sum(value.nbytes for value in before.values())
-    lean, again = LeanLlama.of(model), LeanLlama.of(model)
+    lean = LeanLlama.of(model)
     assert lean is not None
-    assert again is not None
-    storages = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for tensor in [
-            *model.state_dict().values(),
-            *(getattr(layer, part) for one in (lean, again) for layer in one._layers for part in ("inward", "up")),
-        ]
-    }
-    assert sum(storages.values()) == held
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    shape = KVShape.of(model.config, dtype=torch.float32, device=torch.device("cpu"))
+    text = torch.randn(rows, width + 3, 32)
+    starts = torch.tensor([row % 3 for row in range(rows)])
+    apart, together = Slots(shape), Slots(shape)
+    with torch.inference_mode():
+        for slots in (apart, together):
+            for _ in range(rows):
+                slots.join([])
+            slots.reserve(rows, width + 3)
+            for place in range(3):
+                columns = torch.minimum(starts, torch.tensor(place))
+                one(lean, slots, text[torch.arange(rows), columns], columns, columns)
+        columns = starts[:, None] + torch.arange(width)
+        fed = text[torch.arange(rows)[:, None], columns]
+        found = lean.run(together, fed, columns, columns, width + 2)
+        for place in range(width):
+            expected = one(lean, apart, fed[:, place], columns[:, place], columns[:, place])
+            assert torch.allclose(found[:, place], expected, atol=1e-5)
 
 
 def test_rows_on_trunks_take_the_same_step() -> None:
@@ -101,7 +117,7 @@ def test_rows_on_trunks_take_the_same_step() -> None:
         for place in range(7):
             columns = torch.full((5,), place)
             whole.reserve(5, place + 1)
-            lean.step(whole, text[:, place], columns, columns, place + 1)
+            one(lean, whole, text[:, place], columns, columns)
         trunks = [split.plant([whole.read(row, 0, length)]) for row, length in ((0, 4), (3, 3))]
         for row, length in enumerate(shared):
             split.join([whole.read(row, length, 7)], trunks[row > 2])
@@ -109,8 +125,8 @@ def test_rows_on_trunks_take_the_same_step() -> None:
         inside = places - torch.tensor(shared)
         for slots in (whole, split):
             slots.reserve(5, 8)
-        expected = lean.step(whole, text[:, 7], places, places, 8)
-        found = lean.step(split, text[:, 7], places, inside, int(inside.max()) + 1)
+        expected = one(lean, whole, text[:, 7], places, places)
+        found = one(lean, split, text[:, 7], places, inside)
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.allclose(split.read(4, 0, 8), whole.read(4, 0, 8), atol=1e-5)
 

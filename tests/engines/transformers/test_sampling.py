@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepsight.engines.transformers.sampling import choose, nucleus, uniforms
+from stepsight.engines.transformers.sampling import Uniforms, choose, nucleus
+
+
+def numbers(seed: int, count: int) -> list[float]:
+    draws = Uniforms(seed)
+    return [draws[place] for place in range(count)]
 
 
 def pick(logits: torch.Tensor, temperature: float, top_p: float, draws: list[float]) -> tuple[list[int], list[float]]:
@@ -87,7 +90,7 @@ def test_a_row_draws_the_same_whoever_is_beside_it(seed: int, draw: float) -> No
 def test_draws_from_a_wide_nucleus_follow_the_distribution() -> None:
     logits = torch.zeros(10_000)
     logits[::2] = 3.0
-    tokens, _ = pick(logits, 1.0, 0.9, list(islice(uniforms(6), 4000)))
+    tokens, _ = pick(logits, 1.0, 0.9, numbers(6, 4000))
     counts = torch.bincount(torch.tensor(tokens), minlength=10_000)
     # Even ids have 95.3 % of the mass, so the nucleus is the first 4,724 of them.
     assert not counts[1::2].any()
@@ -99,7 +102,7 @@ def test_draws_from_a_wide_nucleus_follow_the_distribution() -> None:
 def test_draws_follow_the_distribution() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
     count = 4000
-    tokens, _ = pick(logits, 1.0, 1.0, list(islice(uniforms(5), count)))
+    tokens, _ = pick(logits, 1.0, 1.0, numbers(5, count))
     shares = torch.bincount(torch.tensor(tokens), minlength=4) / count
     assert torch.allclose(shares, logits.softmax(-1), atol=0.03)
 
@@ -116,6 +119,9 @@ def test_temperature_zero_takes_the_most_probable_and_rows_keep_their_own_settin
 
 
 def test_draws_depend_on_the_seed_alone() -> None:
-    first, again, other = (list(islice(uniforms(seed), 200)) for seed in (3, 3, 4))
+    first, again, other = (numbers(seed, 200) for seed in (3, 3, 4))
     assert first == again != other
     assert all(0 <= draw < 1 for draw in first)
+    # In whatever order they are asked for.
+    late = Uniforms(3)
+    assert [late[place] for place in (150, 3, 199)] == [first[place] for place in (150, 3, 199)]

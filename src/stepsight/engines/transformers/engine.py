@@ -28,6 +28,7 @@ from stepsight.engines.transformers.loading import check_processor, load_model
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.engines.transformers.worker import Worker
 from stepsight.errors import InputError
 from stepsight.machine import look_at_memory
@@ -39,6 +40,10 @@ _UNKNOWN = 2**60
 
 _WORTH_SHARING = 50_000_000
 """Parameters of a model from which rows share. A guess: it pays at 256 million (docs/performance.md)."""
+
+
+_DRAFT_TOKENS = 16
+"""Over how many tokens a step may run with guesses; so many take a CPU little longer than one (docs/performance.md)."""
 
 
 class TransformersEngine:
@@ -66,6 +71,8 @@ class TransformersEngine:
         prefill_tokens: int = 512,
         threads: int | None = None,
         shared_prefix: str = "auto",
+        draft_tokens: int | None = None,
+        thread: OneThread | None = None,
     ) -> None:
         """Take a loaded model and its processor; `load` makes both from a folder.
 
@@ -81,27 +88,32 @@ class TransformersEngine:
             threads: Threads of torch inside an operation; None leaves torch's setting.
             shared_prefix: Whether rows with a common beginning attend to one copy of it ("on") or to a copy each
                 ("off"). Both are exact; "auto" takes what is faster for a model of this size.
+            draft_tokens: Over how many tokens the model may run in a step, rows that write and guesses at what follows
+                together. 0 guesses nothing, None leaves it to the engine. Guesses do not change what is written.
+            thread: The one that has loaded the model, and will run it; see `thread.py`.
 
         Raises:
             ModelError: The model's family is not proven, or the processor lacks a part.
             InputError: A bound is not positive.
         """
         self._label = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
-        check_bounds(cache_gb, max_rows, threads, rows_gb)
+        check_bounds(cache_gb, max_rows, threads, rows_gb, draft_tokens)
         check_sharing(shared_prefix)
         check_processor(self._label, processor)
         budget = int(cache_gb * _GIGABYTE)
+        thread = thread or OneThread("stepsight-transformers")
         family = family_of(model.config)(model.eval())
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
-        runner = Runner(family, pictures, share=share)
+        runner = thread.call(lambda: Runner(family, pictures, share=share))
         room = _free_memory(model.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
         filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
+        breadth = _DRAFT_TOKENS if draft_tokens is None else draft_tokens
         tokenizer = processor.tokenizer
         ends = end_tokens(model, tokenizer)
-        batch = Batch(runner, filler, Detokenizer(tokenizer), ends, max_rows=max_rows, max_bytes=room)
+        batch = Batch(runner, filler, Detokenizer(tokenizer), ends, max_rows=max_rows, max_bytes=room, breadth=breadth)
         encoder = PromptEncoder(processor, pictures, family)
-        self._worker = Worker(runner, filler, encoder, batch, threads=threads, piece=prefill_tokens)
+        self._worker = Worker(thread, runner, filler, encoder, batch, threads=threads, piece=prefill_tokens)
         self._outbox: list[Job] = []
         self._closing = weakref.finalize(self, self._worker.close)
 
@@ -123,6 +135,7 @@ class TransformersEngine:
         max_rows: int = MAX_ROWS,
         threads: int | None = None,
         shared_prefix: str = "auto",
+        draft_tokens: int | None = None,
     ) -> TransformersEngine:
         """Load a model from a folder or the hub; see `__init__`, `Placement` and `loading.load_model` for the options.
 
@@ -133,10 +146,13 @@ class TransformersEngine:
             MissingExtraError: A package that an option needs is not installed.
             InputError: An option makes no sense.
         """
-        check_bounds(cache_gb, max_rows, threads, rows_gb)
+        check_bounds(cache_gb, max_rows, threads, rows_gb, draft_tokens)
         check_sharing(shared_prefix)
         placement = Placement(device, device_map, dtype, attention, quantize)
-        loaded, processor = load_model(model, placement, revision=revision, trust_remote_code=trust_remote_code)
+        thread = OneThread("stepsight-transformers")
+        loaded, processor = thread.call(
+            lambda: load_model(model, placement, revision=revision, trust_remote_code=trust_remote_code)
+        )
         return cls(
             loaded,
             processor,
@@ -146,6 +162,8 @@ class TransformersEngine:
             max_rows=max_rows,
             threads=threads,
             shared_prefix=shared_prefix,
+            draft_tokens=draft_tokens,
+            thread=thread,
         )
 
     @property

@@ -12,8 +12,10 @@ from stepsight.engines.transformers.attention import NAME, register
 from stepsight.engines.transformers.families.causal import Family, Span, Spot
 from stepsight.engines.transformers.lean import LeanLlama
 from stepsight.engines.transformers.pictures import PictureShelf
+from stepsight.engines.transformers.products import Product, can_pack
 from stepsight.engines.transformers.prompts import Prompt
 from stepsight.engines.transformers.slots import Slots
+from stepsight.machine import look_at_memory
 
 Ints = np.typing.NDArray[np.int64]
 
@@ -29,27 +31,29 @@ class Runner:
         self.shape = family.shape
         self._pictures = pictures
         self._embed = family.model.get_input_embeddings()
-        self._head = family.model.get_output_embeddings()
+        self._head = head = family.model.get_output_embeddings()
         # The families that count positions otherwise have language models of their own, of which there is no lean form.
-        self._lean = LeanLlama.of(family.language)
+        self._lean = LeanLlama.of(family.language) if pays_packing(family.language, head) else None
+        if self._lean is not None and type(head) is torch.nn.Linear and head.bias is None:
+            self._head = Product(head.weight.detach())
 
     def step(
-        self, slots: Slots, prompts: Sequence[Prompt], tokens: Sequence[int], lengths: Sequence[int]
+        self, slots: Slots, prompts: Sequence[Prompt], tokens: Sequence[Sequence[int]], lengths: Sequence[int]
     ) -> torch.Tensor:
-        """Feed one token per row; row i is slot i, began with `prompts[i]` and holds `lengths[i]` tokens.
+        """Feed one token per row, or a few; row i is slot i, began with `prompts[i]` and holds `lengths[i]` tokens.
 
         Returns:
-            Logits, (rows, vocabulary).
+            Logits after each token, row by row, (tokens of all rows, vocabulary).
         """
         device = self.shape.device
-        embedded = self._embed(torch.tensor(tokens, dtype=torch.long, device=device))
-        if self._lean is not None:
-            inside = [length - slots.offset(row) for row, length in enumerate(lengths)]
-            reach = max(inside) + 1
-            slots.reserve(len(lengths), reach)
-            places, columns = torch.tensor(lengths, device=device), torch.tensor(inside, device=device)
-            return self.logits(self._lean.step(slots, embedded, places, columns, reach))
-        return self.logits(self._forward(slots, prompts, embedded[:, None], lengths)[:, 0])
+        counts = [len(row) for row in tokens]
+        rows, width = len(counts), max(counts)
+        fed = torch.tensor([[*row, *[0] * (width - len(row))] for row in tokens], dtype=torch.long, device=device)
+        hidden = self._forward(slots, prompts, self._embed(fed), lengths).reshape(rows * width, -1)
+        if width > 1:
+            told = [row * width + place for row, count in enumerate(counts) for place in range(count)]
+            hidden = hidden[torch.tensor(told, device=device)]
+        return self.logits(hidden)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What the head makes of hidden states, (..., hidden) to (..., vocabulary)."""
@@ -115,14 +119,27 @@ class Runner:
         slots.reserve(len(starts), reach)
         along = torch.arange(width, device=device)
         columns = torch.tensor(inside, dtype=torch.long, device=device)
-        slots.aim(columns, width, reach)
+        starting = columns
         columns = columns[:, None] + along
         places = torch.tensor(starts, dtype=torch.long, device=device)[:, None] + along if self.share else columns
+        if self._lean is not None:
+            return self._lean.run(slots, embedded, places, columns, reach)
+        slots.aim(starting, width, reach)
         span = Span(prompts, starts, width, reach, places, columns, embedded, slots, spots)
         given = self.family.arguments(span)
         output = self.family.language(inputs_embeds=embedded, past_key_values=slots, use_cache=True, **given)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
+
+
+def pays_packing(language: Any, head: Any) -> bool:
+    """Whether weights are laid out once more: where that can be done, and takes at most a quarter of free memory."""
+    weight = getattr(head, "weight", None)
+    if weight is None or not can_pack(weight):
+        return False
+    free = look_at_memory().free
+    held = sum(parameter.nbytes for parameter in (*language.parameters(), weight))
+    return free is None or held <= free // 4
 
 
 def share_attention(language: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from stepsight.engines.transformers.detokenising import TextStream
+from stepsight.engines.transformers.drafting import Memory, Tail
 from stepsight.engines.transformers.filling import Filled
 from stepsight.engines.transformers.jobs import SampleJob
 from stepsight.engines.transformers.prompts import Prompt
+from stepsight.engines.transformers.sampling import Uniforms
 from stepsight.engines.transformers.stopping import StopScanner
 from stepsight.protocols import Completion
 from stepsight.records import Finish, Piece
@@ -24,7 +25,7 @@ class Row:
     job: SampleJob
     slot: int
     filled: Filled
-    draws: Iterator[float]
+    draws: Uniforms
     stream: TextStream
     scanner: StopScanner
     ids: list[int] = field(default_factory=list)
@@ -65,12 +66,16 @@ class Lane:
     """Rows of one job that have written the same so far, so that the model runs once for all of them.
 
     Each samples for itself; those that choose another token than the first part into lanes of their own. `length`
-    counts the tokens whose key-values are known: the prompt and all sampled tokens but the last.
+    counts the tokens whose key-values are known: the prompt and all sampled tokens but the last. `drafts` are guesses
+    at what follows the last one, `tail` the end of what is written, `memory` what the request itself has said.
     """
 
     rows: list[Row]
     filled: Filled
     length: int
+    memory: Memory
+    tail: Tail = ()
+    drafts: tuple[int, ...] = ()
 
     @property
     def job(self) -> SampleJob:

@@ -6,8 +6,6 @@ rows are in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 
@@ -16,11 +14,17 @@ _HEADS = (128, 4096)
 _CHUNK = 64
 
 
-def uniforms(seed: int) -> Iterator[float]:
-    """An endless stream of numbers in [0, 1) that depends on the seed alone."""
-    generator = torch.Generator(device="cpu").manual_seed(seed & (2**63 - 1))
-    while True:
-        yield from torch.rand(_CHUNK, generator=generator, dtype=torch.float64).tolist()
+class Uniforms:
+    """An endless row of numbers in [0, 1) that depends on the seed alone; number n decides the token n."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator(device="cpu").manual_seed(seed & (2**63 - 1))
+        self._known: list[float] = []
+
+    def __getitem__(self, place: int) -> float:
+        while place >= len(self._known):
+            self._known += torch.rand(_CHUNK, generator=self._generator, dtype=torch.float64).tolist()
+        return self._known[place]
 
 
 def choose(

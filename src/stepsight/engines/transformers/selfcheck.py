@@ -20,6 +20,7 @@ from PIL import Image
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.engine import TransformersEngine, end_tokens
 from stepsight.engines.transformers.loading import load_model
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.errors import EngineError, StepsightError
 from stepsight.findings import SelfCheck
 from stepsight.protocols import SampleRequest, ScoreRequest, Turn
@@ -43,6 +44,7 @@ def check_model(
     threads: int | None,
     rows_gb: float | None = None,
     shared_prefix: str = "auto",
+    draft_tokens: int | None = None,
 ) -> tuple[float, SelfCheck]:
     """Load a model and compare; returns the seconds of loading and what came of it.
 
@@ -52,7 +54,10 @@ def check_model(
         StepsightError: The engine cannot answer at all.
     """
     started = time.perf_counter()
-    model, processor = load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code)
+    thread = OneThread("stepsight-transformers")
+    model, processor = thread.call(
+        lambda: load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code)
+    )
     seconds = time.perf_counter() - started
     with TransformersEngine(
         model,
@@ -62,6 +67,8 @@ def check_model(
         max_rows=max_rows,
         threads=threads,
         shared_prefix=shared_prefix,
+        draft_tokens=draft_tokens,
+        thread=thread,
     ) as engine:
         try:
             return seconds, asyncio.run(self_check(engine, model, processor, pictures))

@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 from stepsight.engines.transformers.attention import Grove, Split
 
 _GROWTH = 64
+_SMALL = 2**28
 _LENGTH_DIM = 3
 
 
@@ -74,7 +75,8 @@ class Buffer:
         if slots > self.slots:
             slots = max(slots, self.slots * 5 // 4)
         if columns > self.columns:
-            columns = max(columns + _GROWTH, self.columns * 5 // 4)
+            # A small buffer grows by more, for each time all of it is copied.
+            columns = max(columns + _GROWTH, self.columns * 2 if self.nbytes < _SMALL else self.columns * 5 // 4)
         old, new = self.held, self._empty(max(slots, self.slots), max(columns, self.columns))
         if old.numel():
             new[:, :, : self.slots, :, : self.columns] = old
@@ -256,11 +258,11 @@ class Slots(Cache):
         )
 
     def cells(self, columns: torch.Tensor) -> torch.Tensor:
-        """Where one new token per row goes in a layer's flattened keys and values, (rows * 2 * heads,)."""
+        """Where new tokens, (rows, width), go in a layer's flattened keys and values: (rows * width * 2 * heads,)."""
         rows, heads, size = len(columns), self.shape.heads, self.rows.columns
-        line = torch.arange(rows * heads, device=columns.device).view(rows, 1, heads)
+        line = torch.arange(rows * heads, device=columns.device).view(rows, 1, 1, heads)
         kind = torch.arange(2, device=columns.device)[:, None] * (self.rows.slots * heads)
-        return ((line + kind) * size + columns[:, None, None]).reshape(-1)
+        return ((line + kind) * size + columns[:, :, None, None]).reshape(-1)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_args: Any, **_kwargs: Any

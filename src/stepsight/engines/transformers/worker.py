@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, SampleJob, ScoreJob
 from stepsight.engines.transformers.prompts import Prompt, PromptEncoder
 from stepsight.engines.transformers.rows import Lane, Row
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.errors import EngineError, InputError, StepsightError, TooLongError
 from stepsight.protocols import Completion, SampleResult, ScoreResult
 
@@ -49,8 +51,17 @@ class Worker:
     """
 
     def __init__(
-        self, runner: Runner, filler: Filler, encoder: PromptEncoder, batch: Batch, *, threads: int | None, piece: int
+        self,
+        thread: OneThread,
+        runner: Runner,
+        filler: Filler,
+        encoder: PromptEncoder,
+        batch: Batch,
+        *,
+        threads: int | None,
+        piece: int,
     ) -> None:
+        self._thread = thread
         self._runner = runner
         self._filler = filler
         self._encoder = encoder
@@ -64,7 +75,7 @@ class Worker:
         self._parts: deque[_Part] = deque()
         self._filling: _Filling | None = None
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._running: Future[None] | None = None
 
     def submit(self, jobs: list[Job]) -> None:
         """Queue jobs together, so that they are seen together.
@@ -76,9 +87,8 @@ class Worker:
             if self._closed:
                 raise EngineError("the engine is closed")
             self._inbox.extend(jobs)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="stepsight-transformers", daemon=True)
-                self._thread.start()
+            if self._running is None:
+                self._running = self._thread.start(self._run)
             self._condition.notify()
 
     def close(self) -> None:
@@ -86,9 +96,10 @@ class Worker:
         with self._condition:
             self._closed = True
             self._condition.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            running = self._running
+        self._thread.end()
+        if running is not None and not self._thread.inside:
+            wait([running])
 
     def _run(self) -> None:
         if self._threads is not None:
