@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,9 @@ from stepsight.world.marking import Mark
 
 IGNORED = -100
 """The label of a token without loss, as in torch's cross entropy."""
+MOST_GAPS = 6
+WIDEST_GAP = 40
+"""Between the positions of a stretched row, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Encoded:
         marks: [tokens] int64, or None: 1 where a word of a judged text ends that is right, 0 where it is wrong,
             `IGNORED` elsewhere.
         pixels: what the image processor made of the pictures, or None.
+        positions: [tokens] int64, or None: where each token stands, if they do not simply follow one another.
     """
 
     ids: torch.Tensor
@@ -35,6 +40,7 @@ class Encoded:
     weights: torch.Tensor
     pixels: torch.Tensor | None
     marks: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
 
 
 def encode_exchange(processor: Any, user: str, picture: Image.Image | None, spans: Sequence[Span]) -> Encoded:
@@ -127,7 +133,8 @@ def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, 
     No attention mask is needed: attention is causal, and what follows a row's end is never looked at.
 
     Returns:
-        `input_ids`, `labels`, `weights`: [rows, length]; `pixel_values`: [pictures, 3, height, width] if there are any.
+        `input_ids`, `labels`, `weights`: [rows, length]; `pixel_values`: [pictures, 3, height, width] if there are any;
+        `position_ids` and `attention_mask`: [rows, length], if a row has positions of its own.
     """
     length = -(-max(len(row.ids) for row in rows) // multiple) * multiple
 
@@ -142,6 +149,12 @@ def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, 
     if any(row.marks is not None for row in rows):
         unmarked = torch.full((1,), IGNORED)
         batch["marks"] = torch.stack([pad_to(unmarked if row.marks is None else row.marks, IGNORED) for row in rows])
+    if any(row.positions is not None for row in rows):
+        plain = torch.arange(length)
+        given = [plain if row.positions is None else pad_to(row.positions, 0) for row in rows]
+        batch["position_ids"] = torch.stack(given)
+        # Without a mask the library takes a gap for the beginning of another sequence.
+        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
     pixels = [row.pixels for row in rows if row.pixels is not None]
     if pixels:
         batch["pixel_values"] = torch.cat(pixels)
@@ -173,3 +186,24 @@ def mark_tokens(tokenizer: Any, row: Encoded, user: str, marks: Sequence[Mark]) 
         if end in ends:
             values[place] = int(ends[end])
     return replace(row, marks=values)
+
+
+def stretch(row: Encoded, rng: random.Random, picture: int) -> Encoded:
+    """Put gaps between the positions of a row's text, as if more had been written there.
+
+    What is learned then depends less on how far apart things stand, and holds for longer texts than those of the
+    lessons (randomised positions: Ruoss et al., arXiv 2305.16843).
+
+    Args:
+        row: an exchange, encoded.
+        rng: says where the gaps are and how wide.
+        picture: the placeholder of pictures, whose tokens stay together.
+    """
+    seen = (row.ids == picture).nonzero()
+    first = int(seen.max()) + 1 if len(seen) else 1
+    steps = torch.ones_like(row.ids)
+    steps[0] = 0
+    for _ in range(rng.randint(1, MOST_GAPS)):
+        if first < len(row.ids):
+            steps[rng.randrange(first, len(row.ids))] += rng.randint(1, WIDEST_GAP)
+    return replace(row, positions=steps.cumsum(0))

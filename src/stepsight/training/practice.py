@@ -9,13 +9,14 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens
+from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
 from stepsight.training.recipe import WorldLessons
-from stepsight.world.corruption import EVERY_FAULT, OWN_FAULTS
+from stepsight.world.corruption import EVERY_FAULT, LONG_FAULTS, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
 
 WINDOW = 8
 """Batches that are drawn together and sorted by length, so that little is spent on padding."""
+FAULTS = {"every": EVERY_FAULT, "own": OWN_FAULTS, "long": LONG_FAULTS}
 
 
 class Practice(Dataset[Encoded]):
@@ -50,11 +51,14 @@ class Practice(Dataset[Encoded]):
                 option_weight=self.lessons.option_weight,
                 muddled=self.lessons.muddled,
                 crowded=self.lessons.crowded,
-                faults=OWN_FAULTS if self.lessons.faults == "own" else EVERY_FAULT,
+                faults=FAULTS[self.lessons.faults],
             )
             row = encode_exchange(self.processor, lesson.user, lesson.picture, lesson.spans)
             if self.lessons.marks:
                 row = mark_tokens(self.processor.tokenizer, row, lesson.user, lesson.marks)
+            chance = random.Random(f"stretch:{self.lessons.seed}:{number * size + place}")
+            if chance.random() < self.lessons.stretched:
+                row = stretch(row, chance, self.processor.image_token_id)
             rows.append(row)
         rows.sort(key=lambda row: len(row.ids))
         batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]

@@ -74,8 +74,10 @@ class WorldLessons(Recipe):
     counts in the loss against a token of an answer, `option_weight` what each token counts where options are gone
     through; `marks` how marks on judged texts count in the loss (without it none are made); `muddled` in which share of
     judging lessons a text is wrong in many places instead of one; `crowded` in which share of them the scene is among
-    the fullest, so that texts are long; `faults` whether the other texts go wrong in `every` way alike or as a pico
-    that answers well does itself (`own`); `judge_prompts` in which words judging is taught.
+    the fullest, so that texts are long; `faults` whether the other texts go wrong in `every` way alike, as a pico that
+    answers well does itself (`own`), or as it does on longer lists than it knows (`long`); `stretched` in which share
+    of all lessons the positions of tokens have gaps, so that texts longer than those of the lessons are no surprise;
+    `judge_prompts` in which words judging is taught.
     """
 
     mixture: dict[LessonKind, Annotated[float, Field(ge=0)]] = Field(min_length=1)
@@ -85,7 +87,8 @@ class WorldLessons(Recipe):
     marks: Marks | None = None
     muddled: float = Field(default=0.0, ge=0, le=1)
     crowded: float = Field(default=0.0, ge=0, le=1)
-    faults: Literal["every", "own"] = "every"
+    faults: Literal["every", "own", "long"] = "every"
+    stretched: float = Field(default=0.0, ge=0, le=1)
     judge_prompts: str = "short-2"
 
     @field_validator("mixture")
