@@ -1,9 +1,10 @@
 """Steps of decoding against what this machine could do at most: memory bandwidth and matrix peak, in one run.
 
 The limit of a step is the larger of the bytes of the weights over the bandwidth of reading memory, and the time of the
-model's own matrix products with as many rows, one layer after the other and nothing else. Beside it stands what the
-same multiply-adds would take at the peak of a product of 2048 x 2048, whose weights stay in the processor's cache. What
-a step really takes has attention, sampling and the library's own overhead on top.
+model's own matrix products with as many rows, one layer after the other and nothing else: as torch multiplies usually,
+and with weights laid out once. Beside it stands what the same multiply-adds would take at the peak of a product of
+2048 x 2048, whose weights stay in the processor's cache. What a step really takes has attention, sampling and the
+library's own overhead on top.
 
     python benchmarks/decoding.py --rows 16 --tiles 16
 """
@@ -25,6 +26,7 @@ from torch.nn import functional
 
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.forward import Runner
+from stepsight.engines.transformers.products import Product, can_pack
 from stepsight.protocols import SampleRequest, Turn
 
 
@@ -59,7 +61,13 @@ def main() -> None:
     inputs = {weight.shape[1]: torch.randn(arguments.rows, weight.shape[1]) for weight in linear}
     with torch.inference_mode():
         peak = rows.shape[0] * square.numel() / seconds(lambda: rows @ square.T)
-        products = seconds(lambda: [functional.linear(inputs[weight.shape[1]], weight) for weight in linear])
+        usual = seconds(lambda: [functional.linear(inputs[weight.shape[1]], weight) for weight in linear])
+        laid_out = usual
+        if can_pack(linear[0]):
+            packed = [(inputs[weight.shape[1]], Product(weight.detach())) for weight in linear]
+            laid_out = seconds(lambda: [product(given) for given, product in packed])
+            packed.clear()
+    products = min(usual, laid_out)
 
     steps: list[float] = []
     lanes: list[int] = []
@@ -87,6 +95,7 @@ def main() -> None:
             asyncio.run(engine.sample(request))
             whole = (time.perf_counter() - started) / arguments.tokens
     limit = max(weights / bandwidth, products)
+    usual_limit = max(weights / bandwidth, usual)
     model_only = statistics.median(steps[3:])
     report = {
         "rows": arguments.rows,
@@ -95,12 +104,15 @@ def main() -> None:
         "peak_gflops": round(2 * peak / 1e9, 1),
         "limit_ms": round(limit * 1e3, 1),
         "limited_by": "bandwidth" if weights / bandwidth > products else "matrix products",
+        "usual_products_ms": round(usual * 1e3, 1),
+        "laid_out_products_ms": round(laid_out * 1e3, 1),
         "bandwidth_ms": round(weights / bandwidth * 1e3, 1),
         "cached_peak_ms": round(multiply_adds / peak * 1e3, 1),
         "rows_run_apart": statistics.median(lanes[3:]),
         "model_step_ms": round(model_only * 1e3, 1),
         "whole_step_ms": round(whole * 1e3, 1),
         "share_of_limit": round(limit / whole, 3),
+        "share_of_usual_limit": round(usual_limit / whole, 3),
         "share_of_cached_peak": round(multiply_adds / peak / whole, 3),
     }
     print(json.dumps(report, indent=2))
