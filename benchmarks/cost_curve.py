@@ -42,9 +42,11 @@ def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str,
     from stepsight.engines.transformers import TransformersEngine
     from stepsight.engines.transformers.forward import Runner
     from stepsight.engines.transformers.slots import Slots
+    from stepsight.engines.transformers.thread import OneThread
     from stepsight.protocols import SampleRequest, Turn
 
-    model, processor = large_model(max(tiles, 1))
+    thread = OneThread("engine")
+    model, processor = thread.call(lambda: large_model(max(tiles, 1)))
     held: list[int] = []
     step = Runner.step
 
@@ -60,7 +62,7 @@ def measure(candidates: int, tiles: int, tokens: int, sharing: str) -> dict[str,
         picture(max(tiles, 1)).save(path)
         images = (path,) if tiles else ()
         turns = (Turn("user", "How many of the things are left?", images),)
-        with TransformersEngine(model, processor, shared_prefix=sharing) as engine:
+        with TransformersEngine(model, processor, shared_prefix=sharing, thread=thread) as engine:
             # The picture is encoded and the prompt filled once before, so that the stage itself is seen.
             asyncio.run(engine.sample(SampleRequest(turns, seeds=(0,), max_tokens=1)))
             gc.collect()

@@ -18,7 +18,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from large import large_model, picture
@@ -27,6 +29,7 @@ from torch.nn import functional
 from stepsight.engines.transformers import TransformersEngine
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.products import Product, can_pack
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.protocols import SampleRequest, Turn
 
 
@@ -41,6 +44,37 @@ def seconds(act: Callable[[], object], times: int = 7) -> float:
     return min(taken)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the machine can do: bytes and multiply-adds a second, and seconds of the model's products, two ways."""
+
+    bandwidth: float
+    peak: float
+    usual: float
+    laid_out: float
+    weights: int
+    multiply_adds: int
+
+
+def measure(model: Any, rows: int) -> Limits:
+    """The limits of a decoding step with so many rows."""
+    linear = [module.weight for module in model.model.text_model.modules() if isinstance(module, torch.nn.Linear)]
+    linear.append(model.lm_head.weight)
+    memory = torch.ones(256 * 2**20 // 4)
+    bandwidth = memory.nbytes / seconds(memory.sum)
+    some, square = torch.randn(rows, 2048), torch.randn(2048, 2048)
+    inputs = {weight.shape[1]: torch.randn(rows, weight.shape[1]) for weight in linear}
+    with torch.inference_mode():
+        peak = some.shape[0] * square.numel() / seconds(lambda: some @ square.T)
+        usual = seconds(lambda: [functional.linear(inputs[weight.shape[1]], weight) for weight in linear])
+        laid_out = usual
+        if can_pack(linear[0]):
+            packed = [(inputs[weight.shape[1]], Product(weight.detach())) for weight in linear]
+            laid_out = seconds(lambda: [product(given) for given, product in packed])
+    weights = sum(weight.nbytes for weight in linear)
+    return Limits(bandwidth, peak, usual, laid_out, weights, rows * sum(weight.numel() for weight in linear))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=16)
@@ -48,26 +82,10 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=16)
     parser.add_argument("--shared-prefix", default="auto")
     arguments = parser.parse_args()
-    model, processor = large_model(arguments.tiles)
-    language = model.model.text_model
-    linear = [module.weight for module in language.modules() if isinstance(module, torch.nn.Linear)]
-    linear.append(model.lm_head.weight)
-    weights = sum(weight.nbytes for weight in linear)
-    multiply_adds = arguments.rows * sum(weight.numel() for weight in linear)
-
-    memory = torch.ones(256 * 2**20 // 4)
-    bandwidth = memory.nbytes / seconds(memory.sum)
-    rows, square = torch.randn(arguments.rows, 2048), torch.randn(2048, 2048)
-    inputs = {weight.shape[1]: torch.randn(arguments.rows, weight.shape[1]) for weight in linear}
-    with torch.inference_mode():
-        peak = rows.shape[0] * square.numel() / seconds(lambda: rows @ square.T)
-        usual = seconds(lambda: [functional.linear(inputs[weight.shape[1]], weight) for weight in linear])
-        laid_out = usual
-        if can_pack(linear[0]):
-            packed = [(inputs[weight.shape[1]], Product(weight.detach())) for weight in linear]
-            laid_out = seconds(lambda: [product(given) for given, product in packed])
-            packed.clear()
-    products = min(usual, laid_out)
+    # The engine's thread does all that computes: another one would be in its way.
+    thread = OneThread("engine")
+    model, processor = thread.call(lambda: large_model(arguments.tiles))
+    machine = thread.call(lambda: measure(model, arguments.rows))
 
     steps: list[float] = []
     lanes: list[int] = []
@@ -85,7 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         picture(arguments.tiles).save(path)
-        with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix) as engine:
+        with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix, thread=thread) as engine:
             turns = (Turn("user", "What is there?", (path,)),)
             request = SampleRequest(
                 turns, seeds=tuple(range(arguments.rows)), max_tokens=arguments.tokens, temperature=1.0
@@ -94,26 +112,27 @@ def main() -> None:
             started = time.perf_counter()
             asyncio.run(engine.sample(request))
             whole = (time.perf_counter() - started) / arguments.tokens
-    limit = max(weights / bandwidth, products)
-    usual_limit = max(weights / bandwidth, usual)
+    reading, at_peak = machine.weights / machine.bandwidth, machine.multiply_adds / machine.peak
+    products = min(machine.usual, machine.laid_out)
+    limit, usual_limit = max(reading, products), max(reading, machine.usual)
     model_only = statistics.median(steps[3:])
     report = {
         "rows": arguments.rows,
         "prompt_tokens": result.computed + result.cached,
-        "bandwidth_gb_per_s": round(bandwidth / 1e9, 1),
-        "peak_gflops": round(2 * peak / 1e9, 1),
+        "bandwidth_gb_per_s": round(machine.bandwidth / 1e9, 1),
+        "peak_gflops": round(2 * machine.peak / 1e9, 1),
         "limit_ms": round(limit * 1e3, 1),
-        "limited_by": "bandwidth" if weights / bandwidth > products else "matrix products",
-        "usual_products_ms": round(usual * 1e3, 1),
-        "laid_out_products_ms": round(laid_out * 1e3, 1),
-        "bandwidth_ms": round(weights / bandwidth * 1e3, 1),
-        "cached_peak_ms": round(multiply_adds / peak * 1e3, 1),
+        "limited_by": "bandwidth" if reading > products else "matrix products",
+        "usual_products_ms": round(machine.usual * 1e3, 1),
+        "laid_out_products_ms": round(machine.laid_out * 1e3, 1),
+        "bandwidth_ms": round(reading * 1e3, 1),
+        "cached_peak_ms": round(at_peak * 1e3, 1),
         "rows_run_apart": statistics.median(lanes[3:]),
         "model_step_ms": round(model_only * 1e3, 1),
         "whole_step_ms": round(whole * 1e3, 1),
         "share_of_limit": round(limit / whole, 3),
         "share_of_usual_limit": round(usual_limit / whole, 3),
-        "share_of_cached_peak": round(multiply_adds / peak / whole, 3),
+        "share_of_cached_peak": round(at_peak / whole, 3),
     }
     print(json.dumps(report, indent=2))
 

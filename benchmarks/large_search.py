@@ -13,7 +13,9 @@ import asyncio
 import json
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from large import large_model, picture
 from naive import Naive
 
 from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.protocols import SampleRequest, ScoreRequest, Turn
 from stepsight.records import Piece
 
@@ -68,6 +71,13 @@ def naive_seconds(naive: Naive, image: Any, *, width: int, tokens: int, stages: 
     return stages * (width * candidate + (width - 1) * verdict)
 
 
+def naive_apart(tiles: int, width: int, tokens: int, stages: int, calls: int) -> float:
+    """`naive_seconds` with a model of its own, for a process of its own: two users of one are in each other's way."""
+    model, processor = large_model(tiles)
+    naive = Naive(model, processor, temperature=HEAT)
+    return naive_seconds(naive, picture(tiles), width=width, tokens=tokens, stages=stages, calls=calls)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=10)
@@ -79,18 +89,20 @@ def main() -> None:
     )
     parser.add_argument("--shared-prefix", default="auto")
     arguments = parser.parse_args()
-    model, processor = large_model(arguments.tiles)
-    image = picture(arguments.tiles)
     options = {"width": arguments.width, "tokens": arguments.tokens}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        given = (arguments.tiles, arguments.width, arguments.tokens, arguments.stages, arguments.naive_calls)
+        slow = apart.submit(naive_apart, *given).result()
+    thread = OneThread("engine")
+    model, processor = thread.call(lambda: large_model(arguments.tiles))
+    sharing = arguments.shared_prefix
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        image.save(path)
-        with TransformersEngine(model, processor, shared_prefix=arguments.shared_prefix) as engine:
+        picture(arguments.tiles).save(path)
+        with TransformersEngine(model, processor, shared_prefix=sharing, thread=thread) as engine:
             started = time.perf_counter()
             computed, cached, different = asyncio.run(search(engine, path, stages=arguments.stages, **options))
             ours = time.perf_counter() - started
-    naive = Naive(model, processor, temperature=HEAT)
-    slow = naive_seconds(naive, image, stages=arguments.stages, calls=arguments.naive_calls, **options)
     result = {
         **options,
         "stages": arguments.stages,

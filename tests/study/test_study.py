@@ -14,6 +14,7 @@ from stepsight.errors import RecipeError
 from stepsight.evaluation.report import EvaluationReport, Judging, Row, summarise
 from stepsight.recipes import load_recipe
 from stepsight.records import Usage
+from stepsight.reports.study import study_heading
 from stepsight.study.recipe import StudyRecipe
 from stepsight.study.results import StudyResult, results
 
@@ -94,7 +95,7 @@ def test_a_study_writes_tables_and_plots_and_runs_nothing_twice(
     assert "tables and plots" in capsys.readouterr().out
 
 
-def report(rights: list[bool], tokens: int) -> EvaluationReport:
+def report(rights: list[bool], tokens: int, failed: dict[str, str] | None = None) -> EvaluationReport:
     rows = [
         Row(
             id=f"q{place}",
@@ -112,7 +113,7 @@ def report(rights: list[bool], tokens: int) -> EvaluationReport:
         )
         for place, right in enumerate(rights)
     ]
-    return summarise(rows, strategy="x", judge=None, seed=0, settings={}, wall=1.0)
+    return summarise(rows, strategy="x", judge=None, seed=0, settings={}, wall=1.0, failed=failed)
 
 
 def test_differences_are_paired_and_the_vote_is_the_one_that_costs_as_much() -> None:
@@ -133,3 +134,13 @@ def test_differences_are_paired_and_the_vote_is_the_one_that_costs_as_much() -> 
     # Alike on every question: no difference, and an interval that says so.
     same = by_name["vote-2"].against["greedy"]
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_question_that_failed_anywhere_is_left_out_everywhere_and_counted() -> None:
+    whole, short = [True, False, True, True], [True, False, True]
+    runs = {"greedy": [report(whole, 100)] * 2, "vote-2": [report(whole, 200), report(short, 200, {"q3": "no"})]}
+    result = results(runs, seeds=[0, 1])
+    assert (result.questions, result.left_out) == (3, 1)
+    assert {arm.accuracy.n for arm in result.arms} == {3}
+    assert "1 more failed in some arm" in study_heading(result)
+    assert "failed" not in study_heading(results({"greedy": runs["greedy"]}, seeds=[0, 1]))

@@ -45,11 +45,12 @@ def test_positions_rise_by_one_but_for_a_few_gaps_behind_the_picture(seed: int, 
 def test_a_gap_does_not_cut_a_row_in_two(processor: Any, model: Any) -> None:
     row = encoded(processor, 0)
     pad = processor.tokenizer.pad_token_id
-    plain = replace(row, positions=torch.arange(len(row.ids)))
+    counted = torch.arange(len(row.ids))
+    plain = replace(row, positions=counted)
     with torch.no_grad():
         expected = sft_loss(model, collate([row], pad))[0]
         assert torch.allclose(sft_loss(model, collate([plain], pad))[0], expected, atol=1e-6)
-        wide = replace(row, positions=plain.positions + 50 * (torch.arange(len(row.ids)) >= len(row.ids) - 2))
+        wide = replace(row, positions=counted + 50 * (counted >= len(row.ids) - 2))
         other = replace(row, ids=row.ids.clone())
         other.ids[len(other.ids) // 2] = int(other.ids[-3])
         last = [

@@ -36,7 +36,7 @@ def study_command(
     from stepsight.protocols import Judge
     from stepsight.recipes import load_recipe, save_resolved
     from stepsight.reports.progress import described
-    from stepsight.reports.study import study_markdown, study_table
+    from stepsight.reports.study import study_heading, study_markdown, study_table
     from stepsight.study.plots import check_plots, plot
     from stepsight.study.recipe import Arm, StudyRecipe
     from stepsight.study.results import results
@@ -92,6 +92,7 @@ def study_command(
     else:
         console = Console(highlight=False)
         console.print(study_table(result))
+        console.print(study_heading(result), markup=False)
         console.print(f"tables and plots are in {recipe.out}", markup=False, soft_wrap=True)
 
 

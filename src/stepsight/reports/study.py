@@ -21,10 +21,16 @@ def study_table(result: StudyResult) -> Table:
     return table
 
 
+def study_heading(result: StudyResult) -> str:
+    """What the figures are of, and what is in none of them."""
+    seeds = ", ".join(map(str, result.seeds))
+    missing = f" {result.left_out:,} more failed in some arm and are left out everywhere." if result.left_out else ""
+    return f"{result.questions:,} questions, seeds {seeds}; 95 % intervals by bootstrap over questions.{missing}"
+
+
 def study_markdown(result: StudyResult) -> str:
     """The same as a Markdown table, with what it is of."""
-    seeds = ", ".join(map(str, result.seeds))
-    lines = [f"{result.questions:,} questions, seeds {seeds}; 95 % intervals by bootstrap over questions.", ""]
+    lines = [study_heading(result), ""]
     lines += [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
     lines += [f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in _rows(result)]
     return "\n".join(lines) + "\n"

@@ -32,9 +32,13 @@ class ArmResult(Record):
 
 
 class StudyResult(Record):
-    """All arms of a study, in the order of the recipe."""
+    """All arms of a study, in the order of the recipe.
+
+    questions: that every arm answered under every seed. left_out: the others, which are in no figure.
+    """
 
     questions: int
+    left_out: int = 0
     seeds: list[int]
     arms: list[ArmResult]
 
@@ -70,7 +74,9 @@ def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[i
                 against=against,
             )
         )
-    return StudyResult(questions=len(ids), seeds=list(seeds), arms=arms)
+    asked = {row.id for reports in runs.values() for report in reports for row in report.rows}
+    asked.update(one for reports in runs.values() for report in reports for one in report.failed)
+    return StudyResult(questions=len(ids), left_out=len(asked) - len(ids), seeds=list(seeds), arms=arms)
 
 
 def _by_question(reports: Sequence[EvaluationReport]) -> dict[str, list[Row]]:
