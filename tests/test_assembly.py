@@ -125,6 +125,7 @@ def test_every_option_of_a_choice_reaches_the_engine(tmp_path: Path, monkeypatch
         "threads": 3,
         "rows_gb": 1.5,
         "shared_prefix": "on",
+        "draft_tokens": 7,
     }
     seen: dict[str, Any] = {}
     monkeypatch.setattr(TransformersEngine, "load", lambda source, **options: seen.update(options, source=source))
