@@ -123,7 +123,8 @@ async def test_if_the_first_fails_another_takes_its_place(question: Question) ->
         async with engine_on(fake, n=NO) as engine:
             works = [engine.sample(stage_request(question, 1)) for _ in range(3)]
             results = await asyncio.gather(*works, return_exceptions=True)
-    assert [isinstance(result, EngineError) for result in results] == [True, False, False]
+    # Which of the three is ready to go first is not promised.
+    assert sorted(isinstance(result, EngineError) for result in results) == [False, False, True]
 
 
 @pytest.mark.parametrize("stops", ["included", "named", "cut", "ignored"])
