@@ -27,7 +27,9 @@ def load(folder: Path, text: str, *overrides: str) -> TrainRecipe:
     return load_recipe(path, TrainRecipe, overrides)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("pico/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted([*RECIPES.glob("pico/*.yaml"), *RECIPES.glob("experiments/*.yaml")]), ids=lambda path: path.name
+)
 def test_the_shipped_recipes_check_out_and_are_a_chain(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path, TrainRecipe)
     save_resolved(recipe, tmp_path / "resolved.yaml")

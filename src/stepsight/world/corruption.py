@@ -45,7 +45,8 @@ LONG_FAULTS = Faults(
     attributes={"size": 1.0, "color": 1.0, "material": 0.5, "shape": 16.0},
     options=0.6,
 )
-"""The same on lists longer than any it has learned from, where what it does most often is to leave objects out."""
+"""The same on lists longer than any it has learned from, about as counted in 283 wrong captions of the `hard`
+split: half leave an object out, half have a wrong shape."""
 OPPOSITE: dict[Relation, Relation] = {
     "left of": "right of",
     "right of": "left of",

@@ -24,7 +24,7 @@ from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.filling import Filler
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.jobs import Job, Reply, SampleJob, ScoreJob
-from stepsight.engines.transformers.loading import check_processor, load_model
+from stepsight.engines.transformers.loading import check_processor, load_in_thread
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
@@ -149,9 +149,8 @@ class TransformersEngine:
         check_bounds(cache_gb, max_rows, threads, rows_gb, draft_tokens)
         check_sharing(shared_prefix)
         placement = Placement(device, device_map, dtype, attention, quantize)
-        thread = OneThread("stepsight-transformers")
-        loaded, processor = thread.call(
-            lambda: load_model(model, placement, revision=revision, trust_remote_code=trust_remote_code)
+        thread, loaded, processor = load_in_thread(
+            model, placement, revision=revision, trust_remote_code=trust_remote_code
         )
         return cls(
             loaded,

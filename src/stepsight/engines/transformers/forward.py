@@ -33,7 +33,7 @@ class Runner:
         self._embed = family.model.get_input_embeddings()
         self._head = head = family.model.get_output_embeddings()
         # The families that count positions otherwise have language models of their own, of which there is no lean form.
-        self._lean = LeanLlama.of(family.language) if pays_packing(family.language, head) else None
+        self._lean = LeanLlama.of(family.language) if _pays_packing(family.language, head) else None
         if self._lean is not None and type(head) is torch.nn.Linear and head.bias is None:
             self._head = Product(head.weight.detach())
 
@@ -118,13 +118,12 @@ class Runner:
         reach = max(inside) + width
         slots.reserve(len(starts), reach)
         along = torch.arange(width, device=device)
-        columns = torch.tensor(inside, dtype=torch.long, device=device)
-        starting = columns
-        columns = columns[:, None] + along
+        begins = torch.tensor(inside, dtype=torch.long, device=device)
+        columns = begins[:, None] + along
         places = torch.tensor(starts, dtype=torch.long, device=device)[:, None] + along if self.share else columns
         if self._lean is not None:
             return self._lean.run(slots, embedded, places, columns, reach)
-        slots.aim(starting, width, reach)
+        slots.aim(begins, width, reach)
         span = Span(prompts, starts, width, reach, places, columns, embedded, slots, spots)
         given = self.family.arguments(span)
         output = self.family.language(inputs_embeds=embedded, past_key_values=slots, use_cache=True, **given)
@@ -132,7 +131,7 @@ class Runner:
         return hidden
 
 
-def pays_packing(language: Any, head: Any) -> bool:
+def _pays_packing(language: Any, head: Any) -> bool:
     """Whether weights are laid out once more: where that can be done, and takes at most a quarter of free memory."""
     weight = getattr(head, "weight", None)
     if weight is None or not can_pack(weight):

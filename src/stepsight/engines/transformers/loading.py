@@ -20,6 +20,7 @@ from stepsight.engines.transformers.placing import (
     find_dtype,
     quantisation,
 )
+from stepsight.engines.transformers.thread import OneThread
 from stepsight.errors import ModelError
 
 _CONFIG = "config.json"
@@ -27,6 +28,25 @@ _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _TEMPLATE = ("chat_template.jinja", "chat_template.json")
 _WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def load_in_thread(
+    source: str | Path, placement: Placement, *, revision: str | None, trust_remote_code: bool
+) -> tuple[OneThread, Any, Any]:
+    """`load_model` in the thread that is to run the model (see `thread.py`), which comes first.
+
+    Raises:
+        ModelError, MissingExtraError: As `load_model`; the thread has ended then.
+    """
+    thread = OneThread("stepsight-transformers")
+    try:
+        model, processor = thread.call(
+            lambda: load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code)
+        )
+    except BaseException:
+        thread.end()
+        raise
+    return thread, model, processor
 
 
 def load_model(

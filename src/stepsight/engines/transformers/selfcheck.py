@@ -19,8 +19,7 @@ from PIL import Image
 
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.engine import TransformersEngine, end_tokens
-from stepsight.engines.transformers.loading import load_model
-from stepsight.engines.transformers.thread import OneThread
+from stepsight.engines.transformers.loading import load_in_thread
 from stepsight.errors import EngineError, StepsightError
 from stepsight.findings import SelfCheck
 from stepsight.protocols import SampleRequest, ScoreRequest, Turn
@@ -54,10 +53,7 @@ def check_model(
         StepsightError: The engine cannot answer at all.
     """
     started = time.perf_counter()
-    thread = OneThread("stepsight-transformers")
-    model, processor = thread.call(
-        lambda: load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code)
-    )
+    thread, model, processor = load_in_thread(source, placement, revision=revision, trust_remote_code=trust_remote_code)
     seconds = time.perf_counter() - started
     with TransformersEngine(
         model,

@@ -17,7 +17,11 @@ Result = TypeVar("Result")
 
 
 class OneThread:
-    """Runs what it is given, one after the other, in a daemon thread that begins with the first."""
+    """Runs what it is given, one after the other, in a daemon thread that begins with the first.
+
+    The threads of an executor will not do: the interpreter waits for them at its end, and an engine that nobody closed
+    would keep it waiting for ever.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
