@@ -109,6 +109,34 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ValueRequest:
+    """Ask how good the assistant's turn is so far: `answer`, behind the turns. It ends with a stage, or with the turn."""
+
+    turns: tuple[Turn, ...]
+    answer: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class ValueResult:
+    """How good; higher is better, on a scale that belongs to the reward model. Tokens computed, and reused."""
+
+    value: float
+    computed: int = 0
+    cached: int = 0
+
+
+class RewardModel(Protocol):
+    """Says how good answers are: whole ones, or their first stages."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
+        """Value many answers in one batch; results are in the order of the requests."""
+        ...
+
+
 class Judge(Protocol):
     """Orders candidates of one question at one stage (None: whole answers), given the stages chosen before.
 

@@ -15,6 +15,9 @@ def draw_command(
         int, typer.Option("--count", "-n", help="How many questions, each with its picture.", min=1)
     ] = 100,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 0,
+    crowded: Annotated[
+        bool, typer.Option("--crowded", help="Only scenes with as many objects as the split has at most, or one less.")
+    ] = False,
 ) -> None:
     """Draw pictures with questions, answers and the whole truth about every stage."""
     from rich.console import Console
@@ -26,5 +29,5 @@ def draw_command(
     check_folder(out)
     errors = Console(stderr=True)
     with counting(errors, "drawing", count) as count_to:
-        questions = save_split(split, seed=seed, count=count, out=out, progress=count_to)
+        questions = save_split(split, seed=seed, count=count, out=out, crowded=crowded, progress=count_to)
     typer.echo(questions)

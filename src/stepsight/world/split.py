@@ -127,7 +127,8 @@ def pose(split: str, *, seed: int, index: int, crowded: bool = False) -> Posed:
     things = seen(scene)
     asked = ask_about(rng, things, rules.weights, specific=rules.specific)
     stages = teach(rng, asked.program, things, walk(asked.program, things), asked.choices)
-    return Posed(f"tabletop-{split}-{seed}-{index}", split, scene, things, asked, stages)
+    kind = f"{split}-crowded" if crowded else split
+    return Posed(f"tabletop-{kind}-{seed}-{index}", split, scene, things, asked, stages)
 
 
 def share_of(scene: Scene) -> int:
@@ -152,7 +153,13 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 
 def save_split(
-    split: str, *, seed: int, count: int, out: Path, progress: Callable[[int], None] = lambda done: None
+    split: str,
+    *,
+    seed: int,
+    count: int,
+    out: Path,
+    crowded: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Write pictures and `questions.jsonl` under `out`; pictures that are there already are kept.
 
@@ -161,6 +168,7 @@ def save_split(
         seed: run seed.
         count: how many questions.
         out: folder, made if absent.
+        crowded: only scenes with as many objects as the split has at most, or one less.
         progress: called with the number of questions done.
 
     Returns:
@@ -169,7 +177,7 @@ def save_split(
 
     def questions() -> Iterator[Question]:
         for index in range(count):
-            posed = pose(split, seed=seed, index=index)
+            posed = pose(split, seed=seed, index=index, crowded=crowded)
             image = Path("images") / f"{posed.id}.png"
             if not (out / image).exists():
                 save_picture(draw_picture(posed.scene), out / image)

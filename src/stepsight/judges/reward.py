@@ -1,0 +1,163 @@
+"""A judge that asks a reward model how good each candidate is, given what was chosen before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stepsight.errors import CapabilityError
+from stepsight.judges.reading import check_candidates, malformed
+from stepsight.prompts.answer import answer_turns
+from stepsight.protocols import Engine, RewardModel, ScoreRequest, ValueRequest, ValueResult
+from stepsight.records import Candidate, Piece, Question, Verdict
+from stepsight.stages import STOP_STRINGS, Stage
+
+Gather = Literal["last", "product"]
+Answer = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class RewardJudge:
+    """Orders candidates by what a reward model holds of the answer up to and with them.
+
+    Candidates that say the same are asked about once. Malformed ones rank last, unasked. Ids decide between equals.
+
+    It does not cover: reward models that compare two answers instead of scoring one.
+
+    Args:
+        model: the reward model.
+        gather: what a score is. "last": the value at the end of the candidate, for reward models that value all that
+            stands before with it. "product": for reward models whose value is the log-odds that a stage is right if the
+            stages before are; the score is the log-probability that all of them are (the product of their step
+            scores, as process reward models are mostly read: Lightman et al., arXiv 2305.20050).
+        cutoff: the score above which `swires` calls a reasoning good enough.
+    """
+
+    model: RewardModel
+    gather: Gather = "last"
+    cutoff: float | None = field(default=None, repr=False)
+    name: str = field(default="reward", init=False)
+    scores: bool = field(default=True, init=False, repr=False)
+
+    async def judge(
+        self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
+    ) -> Verdict:
+        """Order `candidates`, best first. Scores of malformed ones are minus infinity.
+
+        Raises:
+            InputError: there is no candidate, or two share an id.
+            EngineError: the reward model failed.
+        """
+        check_candidates(candidates)
+        faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}
+        line = tuple(candidate.piece for candidate in chosen)
+        steps = {
+            candidate.id: self._steps(line, candidate.piece) for candidate in candidates if candidate.id not in faults
+        }
+        asked: dict[str, Answer] = {}
+        for answers in steps.values():
+            for answer in answers:
+                asked.setdefault(_text(answer), answer)
+        results = await self._ask(question, list(asked.values()))
+        values = {text: result.value for text, result in zip(asked, results, strict=True)}
+        scores = dict.fromkeys(faults, -math.inf)
+        for one, answers in steps.items():
+            scores[one] = self._score([values[_text(answer)] for answer in answers])
+        order = sorted(scores, key=lambda one: (-scores[one], one))
+        sound = [scores[one] for one in order if one not in faults]
+        return Verdict(
+            judge=self.name,
+            stage=stage,
+            order=tuple(order),
+            scores=tuple(scores[one] for one in order),
+            evidence={
+                "reward_model": self.model.name,
+                "values": {
+                    str(one): [round(values[_text(answer)], 4) for answer in answers] for one, answers in steps.items()
+                },
+                "malformed": {str(one): faults[one] for one in sorted(faults)},
+            },
+            ties=len(sound) - len(set(sound)),
+            calls=len(results),
+            tokens=sum(result.computed for result in results),
+            cached=sum(result.cached for result in results),
+        )
+
+    async def _ask(self, question: Question, answers: Sequence[Answer]) -> list[ValueResult]:
+        if not answers:
+            return []
+        turns = answer_turns(question)
+        return await self.model.value([ValueRequest(turns, answer) for answer in answers])
+
+    def _steps(self, line: Answer, piece: Piece) -> list[Answer]:
+        """The beginnings of the answer that are valued for a candidate; the last is all of it."""
+        whole = (*line, piece)
+        if self.gather == "last":
+            return [whole]
+        ends = [whole[: count + 1] for count, one in enumerate(line) if _closes(one.text)]
+        # A whole answer is one piece with several stages in it.
+        inner = [(*line, Piece(text=beginning)) for beginning in _beginnings(piece.text)]
+        return [*ends, *inner, whole]
+
+    def _score(self, values: Sequence[float]) -> float:
+        if self.gather == "last":
+            return values[-1]
+        return sum(_log_sigmoid(value) for value in values)
+
+
+@dataclass(frozen=True)
+class WordsReward:
+    """A reward model that says its values in words: a language model trained to go on with `right` or `wrong`.
+
+    The value is the log-odds between the two as the next text of the assistant's turn, so any engine that gives
+    log-probabilities runs it, and answers that begin alike share their key-values there. VisualPRM (arXiv 2503.10291)
+    reads its step scores so, with + and -.
+
+    Raises:
+        CapabilityError: the engine gives no log-probabilities, or cannot continue the assistant's turn.
+    """
+
+    engine: Engine
+    right: str = " yes"
+    wrong: str = " no"
+
+    def __post_init__(self) -> None:
+        can = self.engine.capabilities
+        if not (can.logprobs and can.prefix):
+            raise CapabilityError(
+                f"a reward model that answers in words needs log-probabilities behind an answer, and {self.engine.name} "
+                "gives none",
+                hint="run it in this process, or name a scoring endpoint",
+            )
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self.engine.name
+
+    async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
+        """Log-odds in nats; see `protocols.RewardModel`."""
+        results = await self.engine.score(
+            [ScoreRequest(request.turns, (self.right, self.wrong), request.answer) for request in requests]
+        )
+        return [ValueResult(one.logprobs[0] - one.logprobs[1], one.computed, one.cached) for one in results]
+
+
+def _text(answer: Answer) -> str:
+    return "".join(piece.text for piece in answer)
+
+
+def _closes(text: str) -> bool:
+    return text.rstrip().endswith(STOP_STRINGS)
+
+
+def _beginnings(text: str) -> list[str]:
+    """What stands up to the end of each stage in a text but the last."""
+    ends = sorted(place + len(stop) for stop in STOP_STRINGS if (place := text.find(stop)) >= 0)
+    return [text[:end] for end in ends[:-1]]
+
+
+def _log_sigmoid(value: float) -> float:
+    return -math.log1p(math.exp(-value)) if value > 0 else value - math.log1p(math.exp(value))
