@@ -1,4 +1,4 @@
-"""The losses: of fine-tuning, on labelled tokens, and on marks where judging is taught; and of reward models, on marks."""
+"""The losses: of fine-tuning, on labelled tokens and on marks where judging is taught; of reward models, on marks."""
 
 from __future__ import annotations
 

@@ -123,10 +123,11 @@ class GradedAnswers(Recipe):
     """Answers graded by the world, from which a reward model learns whether each stage is right.
 
     `traces` are files of `stepsight eval` on questions of the world, in which a model has written many answers a
-    question; `faulty` is the share of their rows drawn from answers in which some stage is wrong. `spoiled` is the share
-    of all rows that the world writes instead, and makes wrong (see `WorldLessons` for `crowded`, `muddled`, `faults` and
-    `stretched`). `words` are what the model is to go on with behind a stage that is right, or wrong; `end_weight` what
-    the end of a stage counts in the loss against a word on the way, `wrong` what a wrong one counts against a right one.
+    question; `faulty` is the share of their rows drawn from answers in which some stage is wrong. `spoiled` is the
+    share of all rows that the world writes instead, mostly with a stage made wrong (see `WorldLessons` for `crowded`,
+    `muddled`, `faults` and `stretched`). `words` are what the model is to go on with behind a stage that is right, or
+    wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what a wrong mark
+    counts against a right one.
     """
 
     traces: list[Path] = Field(default_factory=list)
@@ -202,8 +203,8 @@ Data = Annotated[
 class TrainRecipe(Recipe):
     """One training run.
 
-    `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning; `reward` teaches a copy of
-    a model to say of each stage of an answer whether it is right.
+    `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning; `reward` teaches a copy
+    of a model to say of each stage of an answer whether it is right.
     """
 
     task: Literal["align", "sft", "reward"]

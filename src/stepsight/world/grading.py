@@ -1,7 +1,7 @@
 """A staged answer graded against the world: word by word, and stage by stage.
 
-What a reward model learns from: at the end of each stage whether the stage is right where it stands, and on the way there
-which words are. A REASONING is held against the CAPTION before it, wrong or not, as `truth.is_true` does.
+What a reward model learns from: at the end of each stage whether the stage is right where it stands, and on the way
+there which words are. A REASONING is held against the CAPTION before it, wrong or not, as `truth.is_true` does.
 """
 
 from __future__ import annotations
