@@ -11,8 +11,9 @@ from tests.engines.transformers.tiny import Tiny
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaModel
 
+from stepsight.engines.transformers.buffer import KVShape
 from stepsight.engines.transformers.lean import LeanLlama
-from stepsight.engines.transformers.slots import KVShape, Slots
+from stepsight.engines.transformers.slots import Slots
 
 
 def llama(**other: object) -> LlamaModel:

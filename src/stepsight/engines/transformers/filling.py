@@ -130,6 +130,12 @@ class Filler:
             starts.append(self.runner.family.settle(prompt, length))
             heads.append(parts)
         self._scratch.keep(0)
+        # At once, for nothing is in it yet that had to be copied.
+        share = self.runner.share
+        columns = max(
+            len(prompt) - start if share else len(prompt) for prompt, start in zip(prompts, starts, strict=True)
+        )
+        self._scratch.reserve(len(prompts), columns)
         self._plant(prompts, starts, heads)
         width = max(len(prompt) - start for prompt, start in zip(prompts, starts, strict=True))
         if piece is not None and self.runner.family.pieces:
