@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.engines.openai.fake_model import scripted
-from tests.engines.openai.fake_server import FakeServer, Fault, Manners
 from tests.engines.openai.servers import NO, engine_on
 from tests.scripts import ANSWER
 
@@ -19,6 +17,8 @@ from stepsight.protocols import Engine, Judge, SearchSettings
 from stepsight.records import Question, Trace
 from stepsight.search import STRATEGIES
 from stepsight.stages import parse
+from stepsight.testing import FakeServer, Fault, Manners
+from stepsight.testing.model import scripted
 
 SETTINGS = SearchSettings(width=3, max_tokens=300)
 
@@ -75,7 +75,7 @@ async def test_a_search_over_http_is_the_search_itself(question: Question, searc
 
 
 @pytest.mark.parametrize("stops", ["named", "cut", "ignored"])
-async def test_the_search_does_not_depend_on_how_stop_strings_are_treated(question: Question, stops: str) -> None:
+async def test_the_search_does_not_depend_on_how_stop_strings_are_treated(question: Question, stops: Any) -> None:
     direct = await searched(scripted(), question, "stage-beam", "self")
     unseen: dict[str, Any] = {"stop_included": NO} | (
         {} if stops == "named" else {"stop_named": NO, "stop_honoured": NO}

@@ -87,14 +87,19 @@ def completions_of(
     ), count
 
 
+def cut_at_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Where a text ends that holds a stop string: behind the first; None if it holds none."""
+    return min((place + len(string) for string in stop if (place := text.find(string)) >= 0), default=None)
+
+
 def _completion(choice: Mapping[str, Any], stop: Sequence[str], tokens: int, logprobs: bool) -> Completion:
     text, finish = text_of(choice), _finish(choice)
     steps, whole = _steps(choice), len(text)
-    ends = [place + len(string) for string in stop if (place := text.find(string)) >= 0]
-    if ends:
+    end = cut_at_stop(text, stop)
+    if end is not None:
         # Left in by a server that was asked to, or written over by one that does not stop. What was written after it
         # is billed, and no part of the continuation.
-        text, finish = text[: min(ends)], Finish.STOP
+        text, finish = text[:end], Finish.STOP
     elif finish is Finish.STOP and (ended := _named(choice)) in stop:
         text += str(ended)
     if len(text) < whole:
