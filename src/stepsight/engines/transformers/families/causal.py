@@ -118,6 +118,14 @@ class Family:
         return KVShape.of(text_config, dtype=dtype, device=device)
 
     @property
+    def laid_bytes(self) -> int:
+        """Bytes of copies of what pictures hold, laid out for the rows that look at them."""
+        return 0
+
+    def leave(self, rows: Sequence[tuple[Picture, ...]], room: int) -> None:
+        """Forget what was laid out for rows with other pictures than these; `room` bytes may be taken for them."""
+
+    @property
     def placeholder(self) -> int:
         """The token at whose places pictures stand."""
         return int(self.model.config.image_token_id)
