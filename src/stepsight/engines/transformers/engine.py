@@ -56,7 +56,7 @@ class TransformersEngine:
     `computed` in a result counts the prompt tokens that ran through the model for the request (at least one, and once
     for all its seeds; for scores also the option tokens that ran), `cached` those whose key-values were reused.
 
-    Not covered: models outside `families.PROVEN`; more than one device.
+    Not covered: models outside `families.PROVEN`; more than one device that computes.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class TransformersEngine:
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
         runner = thread.call(lambda: Runner(family, pictures, share=share))
-        room = _free_memory(model.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
+        room = _free_memory(family.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
         filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
         breadth = _DRAFT_TOKENS if draft_tokens is None else draft_tokens
         tokenizer = processor.tokenizer

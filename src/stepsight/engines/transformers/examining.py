@@ -105,7 +105,9 @@ def shape_of(source: str | Path, placement: Placement, *, revision: str | None, 
 
 def _device(placement: Placement) -> Chosen:
     if placement.device_map is not None:
-        return Chosen(value="as mapped", why=f"the device map {placement.device_map}; all of it must be one device")
+        return Chosen(
+            value="as mapped", why=f"the device map {placement.device_map}; one device must do all the computing"
+        )
     value = str(find_device(placement.device))
     if placement.device != "auto":
         return Chosen(value=value, why="asked for")

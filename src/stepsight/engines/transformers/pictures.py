@@ -126,7 +126,7 @@ class PictureShelf:
         if picture.seen is None:
             model = self._family.model
             inputs = {
-                name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+                name: value.to(self._family.device, model.dtype if value.is_floating_point() else None)
                 for name, value in picture.inputs.items()
             }
             seen = self._family.see(inputs)

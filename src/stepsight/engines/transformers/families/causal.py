@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stepsight.engines.transformers.placing import running_device
 from stepsight.engines.transformers.slots import KVShape, Slots
 
 if TYPE_CHECKING:
@@ -106,11 +107,12 @@ class Family:
         self.model = model
         self.language = getattr(model.model, self.language_name)
         self.context = int(model.config.text_config.max_position_embeddings)
+        self.device = running_device(model)
 
     @property
     def shape(self) -> KVShape:
         """Sizes of the key-values that grow with the text."""
-        return self.shape_of(self.model.config.text_config, dtype=self.model.dtype, device=self.model.device)
+        return self.shape_of(self.model.config.text_config, dtype=self.model.dtype, device=self.device)
 
     @classmethod
     def shape_of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
