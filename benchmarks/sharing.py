@@ -2,6 +2,7 @@
 
     python benchmarks/sharing.py                   # all sizes, about a minute
     python benchmarks/sharing.py --sizes 15 50     # some, in millions of parameters
+    python benchmarks/sharing.py --search          # whole searches with pico, which are more than steps
 
 Random LLaVAs with a plain Llama inside, float32 on the CPU, so the step is the lean one. Each case has one or several
 questions of four candidates that have written 40 tokens each. One JSON object per size; `ratio` is the step with copies
@@ -11,10 +12,12 @@ over the step with sharing, so above 1 sharing is faster. Both are timed in turn
 from __future__ import annotations
 
 import argparse
+import asyncio
 import copy
 import json
 import sys
 import time
+from collections.abc import AsyncIterator
 from statistics import median
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -22,11 +25,20 @@ from typing import Any, NamedTuple, cast
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from stepsight import ModelChoice, aask
+from stepsight.assembly import LoadedModel, load_model
+from stepsight.cli.ask import example_picture
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.forward import Runner
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.slots import Slots
 
+QUESTIONS = (
+    "How many purple objects are there?",
+    "How many shiny things are left?",
+    "What colour is the large cube?",
+    "Are there more spheres than cubes?",
+)
 CANDIDATES = 4
 WRITTEN = 40
 
@@ -128,13 +140,44 @@ def measured(millions: int, repeats: int) -> dict[str, Any]:
     }
 
 
+async def searched(repeats: int, threads: int) -> AsyncIterator[dict[str, Any]]:
+    """pico's stage-beam of 4 about the bundled picture, one question at a time and eight at once."""
+    ways = [load_model(ModelChoice("pico", shared_prefix=way, threads=threads)) for way in ("off", "on")]
+
+    async def seconds(model: LoadedModel, count: int) -> float:
+        begun = time.perf_counter()
+        asked = ((QUESTIONS[number % len(QUESTIONS)], number) for number in range(count))
+        await asyncio.gather(*(aask(example_picture(), text, model=model, width=4, seed=seed) for text, seed in asked))
+        return time.perf_counter() - begun
+
+    for count in (1, 8):
+        for model in ways:
+            await seconds(model, count)
+        times = [[await seconds(model, count) for model in ways] for _ in range(repeats)]
+        off, on = (median(column) for column in zip(*times, strict=True))
+        ratios = sorted(one / other for one, other in times)
+        spread = [round(ratios[0], 2), round(ratios[-1], 2)]
+        found = {"off_s": round(off, 3), "on_s": round(on, 3), "ratio": round(median(ratios), 2), "spread": spread}
+        yield {"model": "pico", "questions": count, **found}
+
+
+async def print_searches(repeats: int, threads: int) -> None:
+    """Print each as it comes."""
+    async for found in searched(repeats, threads):
+        sys.stdout.write(json.dumps(found) + "\n")
+
+
 def main() -> None:
     """Measure the sizes asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", choices=sorted(SIZES), default=sorted(SIZES))
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--search", action="store_true", help="searches with pico instead of steps")
     given = parser.parse_args()
+    if given.search:
+        asyncio.run(print_searches(given.repeats, given.threads))
+        return
     torch.set_num_threads(given.threads)
     for millions in given.sizes:
         sys.stdout.write(json.dumps(measured(millions, given.repeats)) + "\n")

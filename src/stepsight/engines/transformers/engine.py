@@ -38,8 +38,9 @@ _GIGABYTE = 2**30
 
 _UNKNOWN = 2**60
 
-_WORTH_SHARING = 50_000_000
-"""Parameters of a model from which rows share. A guess: it pays at 256 million (docs/performance.md)."""
+_WORTH_SHARING = 10_000_000
+"""Parameters of a model from which rows share (benchmarks/sharing.py): pico, of 5 million, is slower with it where one
+question is answered at a time; from 18 million on it gains far more behind long prompts than it loses behind short."""
 
 
 _DRAFT_TOKENS = 16
