@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from tests.engines.transformers.tiny import Tiny, fill, filler_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers import TransformersEngine, engine
 from stepsight.engines.transformers.families import REFUSED, family_of
-from stepsight.engines.transformers.families.causal import Llava
+from stepsight.engines.transformers.families.causal import Family, Llava
+from stepsight.engines.transformers.forward import Runner
+from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.errors import InputError, ModelError
 from stepsight.protocols import SampleRequest, Turn
 
