@@ -97,8 +97,9 @@ class Shape(Record):
 class Room(Record):
     """Whether it fits: weights, cache and the rows of a full batch at the model's full context.
 
-    `packed`: bytes of the copy of the weights that is laid out for the processor; 0 where none is made. `cache_tokens`: so many tokens' key-values the prefix store holds. `rows_at_full_context`: so many would fit beside
-    weights and cache.
+    `packed`: bytes of the copy of the weights that is laid out for the processor; 0 where none is made. `cache_tokens`:
+    so many tokens' key-values the prefix store holds. `rows_at_full_context`: so many would fit beside weights, their
+    copy and cache.
     """
 
     where: str
