@@ -144,6 +144,7 @@ def test_every_option_of_a_choice_reaches_the_engine(tmp_path: Path, monkeypatch
         {"threads": 0},
         {"rows_gb": 0.0},
         {"shared_prefix": "maybe"},
+        {"compile": True},
     ],
 )
 def test_a_choice_that_makes_no_sense_cannot_be_made(wrong: dict[str, Any]) -> None:

@@ -75,6 +75,9 @@ def test_the_shipped_model_is_well() -> None:
     assert model.loading_seconds
     assert model.room
     assert model.room.cache_tokens == 3 * GIB // 4 // (model.shape.token or 0)
+    assert 0 < model.room.packed < (model.shape.weights or 0)
+    assert model.room.packed == model.shape.packed
+    assert json.loads(found.model_dump_json())["model"]["room"]["packed"] == model.shape.packed
     assert found.torch
     assert found.torch.threads == 1
     assert any("pico" in what for what in told)
@@ -191,6 +194,19 @@ def test_rows_that_do_not_all_fit_are_a_warning_with_a_number() -> None:
     assert "--max-rows 1024" in problem.next
     tight = room_of(shape_with(), "cpu", Memory(total=4 * GIB, free=GIB + 1), cache_gb=1.0, max_rows=4)
     assert "smaller --cache-gb" in diagnosis._of_room(tight)[0].next
+
+
+def test_the_copy_of_the_weights_takes_room_where_it_is_made() -> None:
+    shape = shape_with(packed=GIB // 2, packed_from=2 * GIB)
+    made = room_of(shape, "cpu", Memory(total=9 * GIB, free=3 * GIB), cache_gb=1.0, max_rows=2000)
+    left = room_of(shape, "cpu", Memory(total=9 * GIB, free=3 * GIB - 1), cache_gb=1.0, max_rows=2000)
+    assert made
+    assert left
+    assert (made.packed, made.rows_at_full_context) == (GIB // 2, 512)
+    assert (left.packed, left.rows_at_full_context) == (0, 1023)
+    assert made.needed - left.needed == GIB // 2
+    assert "with their copy" in diagnosis._of_room(made)[0].what
+    assert "with their copy" not in diagnosis._of_room(left)[0].what
 
 
 def test_sizes_that_are_not_known_are_not_guessed() -> None:

@@ -51,6 +51,7 @@ FLOORS = {
     "assembly": 6,
     "diagnosis": 6,
     "api": 6,
+    "testing": 6,
     "serving": 6,
     "cli": 6,
     "__main__": 6,
@@ -157,6 +158,12 @@ def test_one_engine_alone_speaks_http(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] in LEAN])
 def test_the_lower_floors_and_the_search_are_lean(name: str) -> None:
     assert foreign(imported_by(name)) <= LEAN[name.split(".")[0]]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_that_works_imports_test_support(name: str) -> None:
+    if not name.startswith("testing"):
+        assert "testing" not in ours(imported_by(name))
 
 
 def test_engines_do_not_know_each_other() -> None:

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
+from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_compile, check_sharing
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
@@ -45,7 +45,7 @@ class ModelChoice:
     cache_gb: bound of the caches in GiB. max_rows: most rows in a batch. threads: of torch inside an operation; None
     leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
     what is free. shared_prefix: whether rows attend to one copy of what they have in common. draft_tokens: over how
-    many tokens a step may run with guesses at what follows.
+    many tokens a step may run with guesses at what follows. compile: `torch.compile`, which is refused with the reason.
 
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
@@ -75,8 +75,10 @@ class ModelChoice:
     server_seeds: bool = False
     judge_prompts: str = ""
     reward: str = ""
+    compile: bool = False
 
     def __post_init__(self) -> None:
+        check_compile(self.compile)
         check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb, self.draft_tokens)
         check_sharing(self.shared_prefix)
         _ = self.placement

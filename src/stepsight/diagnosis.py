@@ -86,7 +86,7 @@ def diagnose(choice: ModelChoice, *, check: bool = True, tell: Callable[[str], N
 
 
 def room_of(shape: Shape, where: str, memory: Memory, *, cache_gb: float, max_rows: int) -> Room | None:
-    """Whether weights, cache and the rows of a full batch fit; None where the sizes are not known.
+    """Whether weights, their copy, cache and the rows of a full batch fit; None where the sizes are not known.
 
     The last is an upper bound: each row with as many tokens as the model has positions. Three quarters of the cache
     are for key-values, one quarter is for pictures. What a forward pass itself needs is not counted.
@@ -95,11 +95,13 @@ def room_of(shape: Shape, where: str, memory: Memory, *, cache_gb: float, max_ro
         return None
     cache = int(cache_gb * _GIGABYTE)
     row = shape.token * shape.context
-    rest = None if memory.free is None else memory.free - shape.weights - cache
+    packed = _packed(shape, memory)
+    rest = None if memory.free is None else memory.free - shape.weights - packed - cache
     room = Room(
         where=where,
         memory=memory,
         weights=shape.weights,
+        packed=packed,
         cache=cache,
         cache_tokens=(cache - cache // 4) // shape.token,
         max_rows=max_rows,
@@ -111,6 +113,14 @@ def room_of(shape: Shape, where: str, memory: Memory, *, cache_gb: float, max_ro
         return room
     fits = "no" if shape.weights > memory.free else "yes" if room.needed <= memory.free else "not all rows"
     return room.model_copy(update={"fits": fits})
+
+
+def _packed(shape: Shape, memory: Memory) -> int:
+    """Bytes of the copy that the engine lays out, which it decides when the weights are there."""
+    if shape.packed is None or shape.packed_from is None or shape.weights is None:
+        return 0
+    enough = memory.free is None or memory.free - shape.weights >= shape.packed_from
+    return shape.packed if enough else 0
 
 
 def _memory(shape: Shape, machine: Machine, torch: Torch) -> tuple[str, Memory]:
@@ -192,9 +202,10 @@ def _of_room(room: Room | None) -> list[Problem]:
             )
         ]
     fitting = room.rows_at_full_context or 0
+    copy = " with their copy" if room.packed else ""
     return [
         Problem(
-            what=f"{room.max_rows} rows at full context, the cache and the weights would take "
+            what=f"{room.max_rows} rows at full context, the cache and the weights{copy} would take "
             f"{room.needed / _GIGABYTE:.1f} GiB of {free:.1f} GiB free on {room.where}",
             next="rows beyond --rows-gb wait for their turn; "
             + (f"with --max-rows {fitting} none has to" if fitting else "a smaller --cache-gb leaves them more"),

@@ -72,7 +72,8 @@ class Shape(Record):
     """What a model's configuration says; the weights are not read for it.
 
     `reason` says why a family that is not `proven` is refused, `instead` what to do. `weights` and `token` (key-values
-    of one token) are in bytes.
+    of one token) are in bytes, so is `packed`: a copy of the language model's weights laid out for the processor, made
+    where `packed_from` bytes are free beside the weights. None: this model gets none.
     """
 
     family: str
@@ -89,13 +90,16 @@ class Shape(Record):
     weights: int | None = None
     context: int | None = None
     token: int | None = None
+    packed: int | None = None
+    packed_from: int | None = None
 
 
 class Room(Record):
     """Whether it fits: weights, cache and the rows of a full batch at the model's full context.
 
-    `cache_tokens`: so many tokens' key-values the prefix store holds. `rows_at_full_context`: so many would fit beside
-    weights and cache.
+    `packed`: bytes of the copy of the weights that is laid out for the processor; 0 where none is made. `cache_tokens`:
+    so many tokens' key-values the prefix store holds. `rows_at_full_context`: so many would fit beside weights, their
+    copy and cache.
     """
 
     where: str
@@ -107,11 +111,12 @@ class Room(Record):
     rows: int
     rows_at_full_context: int | None
     fits: Literal["yes", "not all rows", "no", "unknown"]
+    packed: int = 0
 
     @property
     def needed(self) -> int:
         """The upper bound of what is used."""
-        return self.weights + self.cache + self.rows
+        return self.weights + self.packed + self.cache + self.rows
 
 
 class SelfCheck(Record):

@@ -44,12 +44,16 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class Completion:
-    """One continuation. `logprob` sums the model's own log-probabilities (nats, temperature 1) of its tokens."""
+    """One continuation. `logprob` sums the model's own log-probabilities (nats, temperature 1) of its tokens.
+
+    `reason` says, in the words of a server, why it ended with an error.
+    """
 
     piece: Piece
     finish: Finish
     tokens: int
     logprob: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

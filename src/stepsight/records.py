@@ -66,7 +66,8 @@ class Candidate(Record):
     `stage` is None for a whole answer. A `sentence` is a piece of the stage that it stands in. `parent` is the id of
     the candidate that it continues.
     `tokens` counts generated tokens. `logprob` is the sum of their log-probabilities in nats under the model's own
-    distribution (temperature 1, no truncation); None where the engine does not report it.
+    distribution (temperature 1, no truncation); None where the engine does not report it. `reason` is what the engine
+    said of a finish `error`.
     """
 
     id: int
@@ -79,6 +80,7 @@ class Candidate(Record):
     parent: int | None = None
     logprob: float | None = None
     sentence: bool = False
+    reason: str = ""
 
 
 class Comparison(Record):

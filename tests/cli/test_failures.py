@@ -102,6 +102,7 @@ FAULTS = [
     (["ask", "good.png", "How many?", "--max-rows", "0"], 2, "--max-rows"),
     (["ask", "good.png", "How many?", "--rows-gb", "0"], 2, "rows_gb"),
     (["ask", "good.png", "How many?", "--shared-prefix", "yes"], 2, "way of sharing"),
+    (["ask", "good.png", "How many?", "--compile"], 2, "torch.compile is not offered"),
     (["ask", "good.png", "How many?", "--cache-gb", "-1"], 2, "--cache-gb"),
     (["ask", "good.png", "How many?", "--threads", "0"], 2, "--threads"),
     (["eval", "--questions", "questions.jsonl", "--quantize", "4bits"], 2, "did you mean 4bit"),

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.engines.openai.fake_server import FakeServer, Manners
 from tests.scripts import ANSWER
 
 import stepsight
@@ -19,6 +18,7 @@ from stepsight import InputError, Question, Trace, ask, write_jsonl
 from stepsight.assembly import ModelChoice, check_choice
 from stepsight.cli.app import run
 from stepsight.engines.openai import ProbeReport
+from stepsight.testing import FakeServer, Manners
 
 SOURCE = Path(stepsight.__file__).parent.parent
 

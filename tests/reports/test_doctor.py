@@ -109,6 +109,13 @@ def test_rows_that_do_not_all_fit_are_counted() -> None:
     assert "fits              no: 1024 rows at full context" in printed(Diagnosis(machine=MACHINE, model=model))
 
 
+def test_a_copy_of_the_weights_is_told() -> None:
+    memory = Memory(total=9 * GIB, free=8 * GIB)
+    shape = shape_with(packed=GIB // 2, packed_from=GIB)
+    model = model_with(shape=shape, room=room_of(shape, "cpu", memory, cache_gb=1.0, max_rows=4))
+    assert "weights again     512.0 MiB  (a copy" in printed(Diagnosis(machine=MACHINE, model=model))
+
+
 def test_a_narrow_terminal_wraps_and_loses_nothing() -> None:
     diagnosis = Diagnosis(machine=MACHINE, model=model_with(note="knows only the drawn world and nothing else at all"))
     out = printed(diagnosis, width=40, terminal=True)

@@ -46,6 +46,7 @@ def test_every_finding_has_a_line_with_its_evidence() -> None:
         ({"stop_included": Ability.NO}, "put back"),
         ({"stop_included": Ability.NO, "stop_named": Ability.NO}, "are not sent"),
         ({"seeds": Ability.UNKNOWN}, "cannot be repeated"),
+        ({"streams": Ability.NO}, "when it is whole"),
     ],
 )
 def test_consequences_follow_from_findings(findings: dict[str, Ability], says: str) -> None:

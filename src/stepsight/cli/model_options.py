@@ -74,6 +74,10 @@ DraftTokensOption = Annotated[
 MaxRowsOption = Annotated[
     int, typer.Option("--max-rows", help="The most rows in one batch.", min=1, rich_help_panel=_MODEL)
 ]
+CompileOption = Annotated[
+    # Hidden: it is refused, with the reason, for those who look for it.
+    bool, typer.Option("--compile", help="Not offered; says why.", rich_help_panel=_MODEL, hidden=True)
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads of torch inside one operation.", min=1, rich_help_panel=_MODEL)
 ]
@@ -132,6 +136,7 @@ def choose_model(
     server_seeds: ServerSeedsOption = False,
     judge_prompts: JudgePromptsOption = "",
     reward: RewardOption = "",
+    compile: CompileOption = False,
 ) -> ModelChoice:
     """What the options say, checked.
 
@@ -159,6 +164,7 @@ def choose_model(
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,
         reward=reward,
+        compile=compile,
     )
 
 

@@ -102,6 +102,20 @@ def check_sharing(word: str) -> None:
     _known("way of sharing", word, SHARING)
 
 
+def check_compile(wanted: bool) -> None:
+    """Refuse `torch.compile`: nobody has found a way in which it pays here (docs/log.md has the figures).
+
+    Raises:
+        InputError: It is wanted.
+    """
+    if wanted:
+        raise InputError(
+            "torch.compile is not offered: key-values are written where they stand, and a compiled step copied all of "
+            "them, which made it four times slower on a CPU; on a GPU it was not tried",
+            hint="leave it out; float32 Llamas on a CPU run without the library's modules anyway",
+        )
+
+
 def _known(what: str, word: str, words: tuple[str, ...]) -> None:
     if word not in words:
         near = get_close_matches(word.lower(), words, n=1)

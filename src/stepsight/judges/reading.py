@@ -18,7 +18,7 @@ def malformed(candidate: Candidate) -> str | None:
     if candidate.finish is Finish.LENGTH:
         return "cut off at the token limit"
     if candidate.finish is Finish.ERROR:
-        return "the engine reported an error"
+        return "the engine reported an error" + (f": {candidate.reason}" if candidate.reason else "")
     if candidate.sentence:
         return None if candidate.piece.text.strip() else "nothing is written"
     parsed = parse(candidate.piece.text)

@@ -98,6 +98,8 @@ def _room(room: Room, shape: Shape | None) -> Iterator[Row]:
     context = None if shape is None else shape.context
     yield "there is", _memory(room.memory), room.where
     yield "weights", size(room.weights), ""
+    if room.packed:
+        yield "weights again", size(room.packed), "a copy laid out for the processor"
     yield "--cache-gb", size(room.cache), f"three quarters hold the key-values of {room.cache_tokens:,} tokens"
     yield "--max-rows", f"{room.max_rows} take {size(room.rows)}", f"at most, each {context:,} tokens long"
     rows = f"no: {room.rows_at_full_context} rows at full context"

@@ -27,6 +27,7 @@ _WORDS = {
     "cache": "cached tokens, rising",
     "context": "context limit",
     "seeds": "seeds repeat a text",
+    "streams": "streams a text",
 }
 
 
@@ -72,4 +73,6 @@ def consequences(report: ProbeReport) -> Iterator[str]:
         StopEnds.OWN: "stop strings are not sent, as it could not be told what ended a text: stages are cut off here, "
         "and what a model writes beyond them is paid for",
     }[report.stop_ends]
+    if not report.streams.yes:
+        yield "who watches sees each text when it is whole"
     yield "the same seed gives the same answer" if can.seeds else "a run cannot be repeated: no seeds are sent"

@@ -81,6 +81,13 @@ def tally(verdict: Verdict, candidate: int) -> Tally:
     return Tally(wins, ties, losses, unreadable)
 
 
+def ending(candidate: Candidate) -> str:
+    """How a candidate ended that did not end by itself."""
+    if candidate.finish is Finish.LENGTH:
+        return "cut off"
+    return f"failed: {shown(candidate.reason)}" if candidate.reason else "failed"
+
+
 def shown(text: str, *, unfinished: bool = False) -> str:
     """A model's text made fit for a terminal: no stage tags, no control characters, no outer white space.
 
@@ -192,9 +199,8 @@ def _candidate_line(twins: Sequence[Candidate], text: Text, evidence: str, *, ch
     """One text, with the numbers of all candidates that wrote it."""
     line = Text("✓ " if chosen else "✗ ", style="green" if chosen else "red")
     line.append(" ".join(f"#{twin.id}" for twin in twins), style="bold default")
-    finish = twins[0].finish
-    if finish is not Finish.STOP:
-        line.append("  cut off" if finish is Finish.LENGTH else "  failed", style="red")
+    if twins[0].finish is not Finish.STOP:
+        line.append(f"  {ending(twins[0])}", style="red")
     if evidence:
         line.append(f"  {evidence}", style="dim default")
     return Line(Text.assemble(line, "  ", text), INDENT - 2)

@@ -6,7 +6,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from stepsight.records import Candidate, Finish, Trace, Verdict
-from stepsight.reports.terminal import shown, tally
+from stepsight.reports.terminal import ending, shown, tally
 
 _SHOWN = 100
 """Characters of a candidate's text."""
@@ -45,7 +45,7 @@ def _line(trace: Trace, twins: list[Candidate], judged: dict[int, Verdict]) -> T
         if verdict.scores is not None:
             facts.append(f"score {verdict.scores[verdict.order.index(first.id)]:.2f}")
     if first.finish is not Finish.STOP:
-        facts.append("cut off" if first.finish is Finish.LENGTH else "failed")
+        facts.append(ending(first))
     line.append(f"  {' · '.join(fact for fact in facts if fact)}  ", style="dim default")
     text = " ".join(shown(first.piece.text).split())
     line.append(text if len(text) <= _SHOWN else f"{text[:_SHOWN].rsplit(' ', 1)[0]} …", style="default")

@@ -314,6 +314,7 @@ class Search:
             parent=line[-1].id if line else None,
             logprob=completion.logprob,
             sentence=sentence,
+            reason=completion.reason,
         )
         self._purse.pay(candidate.tokens)
         self._candidates.append(candidate)

@@ -23,6 +23,7 @@ def whole_answer(line: Line) -> Candidate:
         seed=last.seed,
         piece=Piece(text="".join(candidate.piece.text for candidate in line)),
         finish=last.finish,
+        reason=last.reason,
         tokens=sum(candidate.tokens for candidate in line),
         logprob=None if None in logprobs else sum(one for one in logprobs if one is not None),
     )

@@ -92,7 +92,7 @@ def joined(first: Completion, second: Completion) -> Completion:
     ids = None if first.piece.ids is None or second.piece.ids is None else (*first.piece.ids, *second.piece.ids)
     logprob = None if first.logprob is None or second.logprob is None else first.logprob + second.logprob
     piece = Piece(text=first.piece.text + second.piece.text, ids=ids)
-    return Completion(piece, second.finish, first.tokens + second.tokens, logprob)
+    return Completion(piece, second.finish, first.tokens + second.tokens, logprob, second.reason)
 
 
 def standing(text: str) -> Stage | None:

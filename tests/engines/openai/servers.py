@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.engines.openai.fake_server import FakeServer
-
 from stepsight.engines.openai import Ability, Finding, OpenAIEngine, ProbeReport, Server
 from stepsight.engines.openai.address import Key
 from stepsight.engines.openai.link import Link
 from stepsight.engines.openai.retrying import Backoff
+from stepsight.testing import FakeServer
 
 MODEL = "scripted-vl"
 YES = Finding(value=Ability.YES, evidence="seen")
@@ -66,7 +65,7 @@ def report_of(fake: FakeServer, **findings: Any) -> ProbeReport:
     able = dict.fromkeys(
         ("prefix", "images", "pictures_told_apart", "n", "stop_honoured", "stop_included", "stop_named"), YES
     )
-    able |= dict.fromkeys(("logprobs", "labels", "untempered", "cache", "context"), YES)
+    able |= dict.fromkeys(("logprobs", "labels", "untempered", "cache", "context", "streams"), YES)
     return ProbeReport.model_validate(
         {"url": fake.url, "model": MODEL, "at": "2026-11-24", "top_logprobs": 20, **able, **findings}
     )

@@ -11,7 +11,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from tests.engines.openai.fake_server import FakeServer, Fault, Manners
 from tests.engines.openai.servers import MODEL, Time, link_to, server_at, until
 
 from stepsight.engines.openai.address import Key
@@ -20,6 +19,7 @@ from stepsight.engines.openai.link import Link
 from stepsight.engines.openai.retrying import Backoff
 from stepsight.engines.openai.trials import QUESTION
 from stepsight.errors import EngineError, ModelError, StepsightError, TooLongError
+from stepsight.testing import FakeServer, Fault, Manners
 
 PAYLOAD: dict[str, Any] = {
     "model": MODEL,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.engines.openai.fake_server import FakeServer, Fault, Manners
 from tests.engines.openai.servers import MODEL, YES, report_of
 
 from stepsight.engines.openai import Ability, OpenAIEngine, ProbeReport, connect, connected, probe_server
@@ -13,6 +12,7 @@ from stepsight.engines.openai.address import Key
 from stepsight.engines.openai.findings import StopEnds
 from stepsight.engines.openai.trials import distance
 from stepsight.errors import EngineError, InputError, ModelError
+from stepsight.testing import FakeServer, Fault, Manners
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,8 @@ FAULTS = [
     (Manners(tempered=True), "untempered", Ability.NO, "apart"),
     (Manners(cache=False), "cache", Ability.NO, "--enable-prompt-tokens-details"),
     (Manners(thinks=True), "prefix", Ability.UNKNOWN, "too little"),
+    (Manners(streams="never"), "streams", Ability.NO, "in one go"),
+    (Manners(streams="unbilled"), "streams", Ability.NO, "billed"),
 ]
 
 

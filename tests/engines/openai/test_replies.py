@@ -71,14 +71,21 @@ def test_reasons_to_end_are_translated_and_errors_named(
     with caplog.at_level(logging.WARNING):
         (completion,) = read(choice("a", reason))
     assert completion.finish is finish
+    assert completion.reason == ("" if finish is not Finish.ERROR else reason or "no reason given")
     assert (repr(reason) in caplog.text) == (finish is Finish.ERROR)
 
 
 def test_a_refusal_and_a_reply_without_text_are_no_answers(caplog: pytest.LogCaptureFixture) -> None:
     refused = choice(None)
     refused["message"]["refusal"] = "I cannot help with that."
-    assert read(refused)[0].finish is Finish.ERROR
+    (completion,) = read(refused)
+    assert (completion.finish, completion.reason) == (Finish.ERROR, "refusal: I cannot help with that.")
     assert "refusal" in caplog.text
+    filtered = choice("a", "content_filter", content_filter_results={"hate": {"filtered": True}})
+    assert read(filtered)[0].reason == "content_filter ({'hate': {'filtered': True}})"
+    assert len(read(choice("a", "x" * 999))[0].reason) < 310
+    # Nothing failed in a text that reached its stop string.
+    assert read(choice("<SUMMARY> a </SUMMARY> b", "abort"))[0].reason == ""
     assert read(choice(None, "length"))[0].piece.text == ""
 
 

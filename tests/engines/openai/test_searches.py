@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from tests.engines.openai.fake_model import scripted
-from tests.engines.openai.fake_server import FakeServer, Fault, Manners
+from rich.console import Console
 from tests.engines.openai.servers import NO, engine_on
 from tests.scripts import ANSWER
 
 from stepsight.errors import CapabilityError
 from stepsight.judges import LikelihoodJudge, SelfJudge, VoteJudge, WrittenJudge
+from stepsight.judges.reading import malformed
 from stepsight.prompts import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
-from stepsight.records import Question, Trace
+from stepsight.records import Finish, Question, Trace
+from stepsight.reports.tree import tree_of
 from stepsight.search import STRATEGIES
 from stepsight.stages import parse
+from stepsight.testing import FakeServer, Fault, Manners
+from stepsight.testing.model import scripted
 
 SETTINGS = SearchSettings(width=3, max_tokens=300)
 
@@ -41,8 +47,8 @@ def judge_for(engine: Engine, name: str) -> Judge:
     return judges[name]
 
 
-async def searched(engine: Engine, question: Question, search: str, judge: str) -> Trace:
-    return await STRATEGIES[search](question, engine, judge_for(engine, judge), SETTINGS)
+async def searched(engine: Engine, question: Question, search: str, judge: str, **options: Any) -> Trace:
+    return await STRATEGIES[search](question, engine, judge_for(engine, judge), replace(SETTINGS, **options))
 
 
 def told(trace: Trace) -> object:
@@ -75,7 +81,7 @@ async def test_a_search_over_http_is_the_search_itself(question: Question, searc
 
 
 @pytest.mark.parametrize("stops", ["named", "cut", "ignored"])
-async def test_the_search_does_not_depend_on_how_stop_strings_are_treated(question: Question, stops: str) -> None:
+async def test_the_search_does_not_depend_on_how_stop_strings_are_treated(question: Question, stops: Any) -> None:
     direct = await searched(scripted(), question, "stage-beam", "self")
     unseen: dict[str, Any] = {"stop_included": NO} | (
         {} if stops == "named" else {"stop_named": NO, "stop_honoured": NO}
@@ -120,3 +126,22 @@ async def test_the_likelihood_judge_reads_the_servers_log_probabilities(question
         async with engine_on(fake) as engine:
             trace = await STRATEGIES["stage-beam"](question, engine, LikelihoodJudge(), SETTINGS)
     assert all(one.logprob == -0.5 * one.tokens for one in trace.candidates)
+
+
+async def test_the_servers_reason_for_a_failure_is_in_the_trace_and_shown(question: Question) -> None:
+    with FakeServer(Manners(finish="content_filter", stops="cut")) as fake:
+        async with engine_on(fake, stop_included=NO, stop_named=NO, stop_honoured=NO) as engine:
+            trace = await searched(engine, question, "greedy", "self")
+            # Whole answers come to their stop string all the same; one that does not is told apart by its reason.
+            cut = await searched(engine, question, "greedy", "self", max_tokens=3)
+    assert {one.reason for one in trace.candidates} == {""}
+    (failed,) = cut.candidates
+    assert (failed.finish, failed.reason) == (Finish.ERROR, "content_filter")
+    assert malformed(failed) == "the engine reported an error: content_filter"
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tree_of(cut))
+    assert "failed: content_filter" in console.export_text()
+    # Traces from before reasons were kept.
+    old = json.loads(cut.model_dump_json())
+    del old["candidates"][0]["reason"]
+    assert Trace.model_validate(old).candidates[0].reason == ""

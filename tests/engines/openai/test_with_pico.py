@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.engines.openai.fake_server import FakeServer, Manners
 
 from stepsight import ask
 from stepsight.assembly import ModelChoice, load_model
 from stepsight.cli.ask import EXAMPLE_QUESTION, example_picture
 from stepsight.engines.openai import probe_server
 from stepsight.protocols import SampleRequest, SampleResult
+from stepsight.testing import FakeServer, Manners
 
 
 class PicoServer(FakeServer):

@@ -12,9 +12,11 @@ import torch
 from tests.engines.transformers.tiny import FAMILIES, Tiny, filler_of
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
+from stepsight.diagnosis import room_of
 from stepsight.engines.placement import Placement
-from stepsight.engines.transformers import examining
+from stepsight.engines.transformers import examining, forward
 from stepsight.engines.transformers.examining import look_at_torch, shape_of
+from stepsight.engines.transformers.products import Product
 from stepsight.errors import ModelError
 from stepsight.findings import Memory, Shape
 
@@ -50,6 +52,29 @@ def test_sizes_are_those_of_the_loaded_model(build: Callable[[str], Tiny], famil
     kept = runner.shape
     assert shape.token == torch.zeros(kept.layers, 2, kept.heads, kept.head_dim, dtype=kept.dtype).nbytes
     assert (shape.dtype.value, shape.device.value, shape.attention.value) == ("float32", "cpu", "sdpa")
+    lean = runner._lean
+    assert (lean is None) == (shape.packed is None)
+    if lean is not None:
+        products = [product for layer in lean._layers for product in vars(layer).values()]
+        products += [runner._head] if isinstance(runner._head, Product) else []
+        assert shape.packed == sum(product._packed.numel() * 4 for product in products)
+        half = look(tmp_path, Placement(device="cpu", dtype="bfloat16"))
+        eager = look(tmp_path, Placement(device="cpu", attention="eager"))
+        assert (half.packed, eager.packed) == (None, None)
+
+
+def test_the_copy_is_foreseen_where_the_engine_makes_it(
+    monkeypatch: pytest.MonkeyPatch, llava: Tiny, tmp_path: Path
+) -> None:
+    shape = look(save(llava, tmp_path))
+    assert shape.packed_from
+    for free, made in ((shape.packed_from, True), (shape.packed_from - 4, False)):
+        monkeypatch.setattr(forward, "look_at_memory", lambda free=free: Memory(total=free, free=free))
+        assert (filler_of(llava)[0].runner._lean is not None) is made
+        whole = Memory(total=2**40, free=free + (shape.weights or 0))
+        room = room_of(shape, "cpu", whole, cache_gb=0.0, max_rows=1)
+        assert room
+        assert (room.packed == shape.packed) is made
 
 
 def test_no_weights_are_read(llava: Tiny, tmp_path: Path) -> None:

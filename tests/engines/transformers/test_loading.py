@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from tests.engines.transformers.tiny import Tiny, fill, filler_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from stepsight.engines.transformers import TransformersEngine
+from stepsight.engines.transformers import TransformersEngine, engine
 from stepsight.engines.transformers.families import REFUSED, family_of
-from stepsight.engines.transformers.families.causal import Llava
+from stepsight.engines.transformers.families.causal import Family, Llava
+from stepsight.engines.transformers.forward import Runner
+from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.errors import InputError, ModelError
 from stepsight.protocols import SampleRequest, Turn
 
@@ -176,3 +178,22 @@ def test_eager_attention_is_as_exact(llava: Tiny, pictures: list[Path]) -> None:
         filled = fill(filler, [encoder.encode(turns), encoder.encode(turns[:1])])
     for one, asked in zip(filled, (turns, turns[:1]), strict=True):
         assert torch.allclose(one.logits, llava.logits(asked)[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("word", "parameters", "shares"), [("auto", 9, False), ("auto", 10, True), ("off", 10, False)])
+def test_rows_share_from_the_measured_size_on(
+    llava: Tiny, monkeypatch: pytest.MonkeyPatch, word: str, parameters: int, shares: bool
+) -> None:
+    made: list[bool] = []
+
+    class Listening(Runner):
+        def __init__(self, family: Family, pictures: PictureShelf, *, share: bool = False) -> None:
+            made.append(share)
+            super().__init__(family, pictures, share=share)
+
+    count = sum(parameter.numel() for parameter in llava.model.parameters())
+    # As if the tiny model had so many millions.
+    monkeypatch.setattr(engine, "_WORTH_SHARING", engine._WORTH_SHARING * count / (parameters * 1_000_000))
+    monkeypatch.setattr(engine, "Runner", Listening)
+    llava.engine(shared_prefix=word).close()
+    assert made == [shares]

@@ -18,7 +18,7 @@ from stepsight.engines.placement import ATTENTION, Placement
 from stepsight.engines.transformers import TransformersEngine, placing
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.loading import load_model
-from stepsight.errors import InputError, MissingExtraError, ModelError
+from stepsight.errors import EngineError, InputError, MissingExtraError, ModelError
 from stepsight.protocols import SampleRequest, Turn
 
 
@@ -93,12 +93,57 @@ async def test_a_map_onto_one_device_gives_the_same_answer(
     assert asked["AutoModelForImageTextToText"]["device_map"] == Placement(device_map=device_map).parts
 
 
+HEAD, ALL, REST = '{"model": "cpu", "lm_head": "disk"}', '{"": "disk"}', '{"model": "disk", "lm_head": "cpu"}'
+
+
+@pytest.mark.parametrize(
+    ("family", "device_map"),
+    [
+        ("llava-siglip-llama", HEAD),
+        ("mllama", HEAD),
+        ("gemma3", ALL),
+        *[(family, device_map) for family in ("smolvlm", "qwen2.5-vl") for device_map in (HEAD, ALL, REST)],
+    ],
+)
+async def test_parts_that_rest_on_the_disk_are_fetched_and_the_answer_is_the_same(
+    build: Callable[[str], Tiny], family: str, device_map: str, pictures: list[Path], tmp_path: Path, caplog: Any
+) -> None:
+    tiny = build(family)
+    tiny.model.save_pretrained(tmp_path)
+    turns = (Turn("user", "What?", (pictures[0],)),)
+    expected = tiny.generate(turns, 6)
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path, device_map=Placement(device_map=device_map).parts)
+    placing.check_placed(loaded)
+    assert "rest on disk" in caplog.text
+    assert placing.running_device(loaded) == torch.device("cpu")
+    with TransformersEngine(loaded, tiny.processor) as engine:
+        (found,) = (await engine.sample(SampleRequest(turns, (0,), max_tokens=6, temperature=0.0))).completions
+    ids = list(found.piece.ids or ())
+    assert ids == expected[: len(ids)]
+    assert found.tokens in (len(ids), len(ids) + 1)
+    assert len(ids) > 0
+
+
+async def test_where_the_library_cannot_fetch_a_part_the_error_says_so(
+    build: Callable[[str], Tiny], pictures: list[Path], tmp_path: Path
+) -> None:
+    tiny = build("llava-siglip-llama")  # its vision tower reaches into a part's weights past the fetching
+    tiny.model.save_pretrained(tmp_path)
+    tiny.processor.save_pretrained(tmp_path)
+    with (
+        TransformersEngine.load(tmp_path, device_map=ALL) as engine,
+        pytest.raises(EngineError, match="meta"),
+    ):
+        await engine.sample(SampleRequest((Turn("user", "What?", (pictures[0],)),), (0,), max_tokens=2))
+
+
 def test_a_map_over_several_devices_is_refused_before_the_weights_are_read(
     saved: Path, asked: dict[str, dict[str, Any]]
 ) -> None:
-    with pytest.raises(ModelError, match=r"over cpu, disk, and .* key-values of all layers on one device") as caught:
-        TransformersEngine.load(saved, device_map='{"model": "cpu", "lm_head": "disk"}')
-    assert "--device" in caught.value.hint
+    spread = '{"model.vision_tower": "cpu", "model.language_model": "cuda:0", "lm_head": "cuda:1"}'
+    with pytest.raises(ModelError, match=r"over cuda:0, cuda:1, and .* key-values of all layers on one device") as no:
+        TransformersEngine.load(saved, device_map=spread)
+    assert "--device" in no.value.hint
     assert "AutoModelForImageTextToText" not in asked
 
 
@@ -116,9 +161,23 @@ def test_a_model_that_the_library_spread_out_is_refused(
 
 def test_parts_without_weights_are_refused() -> None:
     model = torch.nn.Linear(2, 2, device="meta")
-    with pytest.raises(ModelError, match="spreads the model over meta"):
+    with pytest.raises(ModelError, match="no weights"):
         placing.check_placed(model)
     placing.check_placed(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("devices", "work"),
+    [
+        (["cpu"], ["cpu"]),
+        (["disk"], ["cpu"]),
+        ([0, "cpu", "disk"], ["0"]),
+        (["cuda:0", "cuda:1", "cpu"], ["cuda:0", "cuda:1"]),
+        ([], ["cpu"]),
+    ],
+)
+def test_parts_may_rest_where_nothing_is_computed(devices: list[object], work: list[str]) -> None:
+    assert placing.working(devices) == work
 
 
 def test_a_missing_package_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from stepsight.engines.openai.labels import listed_tokens, option_logprobs
 from stepsight.engines.openai.link import Json, Link, Server
 from stepsight.engines.openai.messages import Message, PictureURLs, beginning_of, messages_of
 from stepsight.engines.openai.replies import Billed, billed, choices_of, completions_of
+from stepsight.engines.openai.streaming import Teller
 from stepsight.engines.openai.warming import Warmer
 from stepsight.errors import CapabilityError, EngineError
 from stepsight.protocols import (
@@ -27,6 +28,8 @@ from stepsight.protocols import (
 from stepsight.tasks import together
 
 COMPLETIONS = "/chat/completions"
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+"""What a server needs to be told to reply in events, the last of which says what is billed."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """What vLLM, SGLang and llama.cpp (since May 2026) need to be told to go on with the assistant's message."""
 MOST_STOPS = 4
@@ -40,8 +43,8 @@ class OpenAIEngine:
     """Continues and scores through a server, as far as a probe has seen that server able to.
 
     It may be awaited from several event loops; each gets connections of its own. How many requests are under way
-    adapts to what the server takes. `on_text` is told each continuation once, when it is whole: replies are not
-    streamed.
+    adapts to what the server takes. For `on_text` replies are streamed where the probe saw that work; else it is told
+    each continuation once, when it is whole.
 
     It does not cover: sampled token ids (a prefix goes back as text, which the server tokenises anew), and seeds where
     `report.seeds` is not "yes": then the server draws its own random numbers and a run cannot be repeated.
@@ -88,22 +91,19 @@ class OpenAIEngine:
         done: list[Completion] = []
         bills: list[Billed] = []
 
-        def tell(slot: int, completion: Completion) -> None:
-            if on_text is not None and completion.piece.text:
-                on_text(slot, completion.piece.text)
+        def teller(*slots: int) -> Teller | None:
+            return None if on_text is None else Teller(on_text, request.stop, slots)
 
         async def single(slot: int) -> tuple[Completion, Billed]:
             one = {**payload, "seed": request.seeds[slot]} if seeded else payload
-            completions, bill = await self._complete(messages, one, request)
-            tell(slot, completions[0])
+            completions, bill = await self._complete(messages, one, request, teller(slot))
             return completions[0], bill
 
         if wanted > 1 and self.report.n.yes and not seeded:
-            completions, bill = await self._complete(messages, {**payload, "n": wanted}, request)
+            several = {**payload, "n": wanted}
+            completions, bill = await self._complete(messages, several, request, teller(*range(wanted)))
             bills.append(bill)
             done += completions[:wanted]  # should there be more than asked for, they are billed and dropped
-            for slot, completion in enumerate(done):
-                tell(slot, completion)
         for completion, bill in await together([single(slot) for slot in range(len(done), wanted)]):
             done.append(completion)
             bills.append(bill)
@@ -178,11 +178,19 @@ class OpenAIEngine:
         return self.capabilities.logprobs and self.report.untempered.yes
 
     async def _complete(
-        self, messages: list[Message], payload: Json, request: SampleRequest
+        self, messages: list[Message], payload: Json, request: SampleRequest, teller: Teller | None
     ) -> tuple[tuple[Completion, ...], Billed]:
         async with self._after_first(messages) as link:
-            reply = await link.post(COMPLETIONS, payload)
-        return completions_of(reply, request.stop, url=self.server.url, logprobs=self._reports_own)
+            if teller is not None and self.report.streams.yes:
+                reply = await link.stream(COMPLETIONS, {**payload, **STREAM}, teller.hear)
+            else:
+                reply = await link.post(COMPLETIONS, payload)
+        completions, bill = completions_of(reply, request.stop, url=self.server.url, logprobs=self._reports_own)
+        if teller is not None:
+            # What was not streamed, and a stop string that the server cut off and named.
+            for index, completion in enumerate(completions[: len(teller)]):
+                teller.settle(index, completion.piece.text)
+        return completions, bill
 
     async def _score(self, request: ScoreRequest) -> ScoreResult:
         messages = await self._messages(request)

@@ -53,7 +53,7 @@ class ProbeReport(Record):
     logprobs: gives those of the likeliest next tokens. labels: "1" and "2" are among them when asked for. untempered:
     they do not change with the temperature. cache: cached tokens are reported, and rise on a repeat. context: the
     model list tells the limit, in tokens (`context_limit`). seeds: the same seed repeats a text; tried only if allowed,
-    for it kills some servers.
+    for it kills some servers. streams: a reply comes in several events that make up the same text, the last with usage.
     length_key: what the server calls the most tokens of a reply. top_logprobs: so many it lists. requests: what the
     probe cost.
     """
@@ -74,6 +74,7 @@ class ProbeReport(Record):
     cache: Finding = NOT_TRIED
     context: Finding = NOT_TRIED
     seeds: Finding = NOT_TRIED
+    streams: Finding = NOT_TRIED
     length_key: str = "max_tokens"
     context_limit: int | None = None
     top_logprobs: int = 0

@@ -17,6 +17,7 @@ import httpx2
 from stepsight.engines.openai.address import Key
 from stepsight.engines.openai.faults import refusal, timed_out, unreachable, unreadable
 from stepsight.engines.openai.retrying import Backoff, retry_after
+from stepsight.engines.openai.streaming import BadStreamError, Hear, whole_reply
 from stepsight.engines.openai.window import Gate, Window
 from stepsight.errors import EngineError, InputError, StepsightError
 
@@ -75,6 +76,14 @@ class Link:
         """
         return await self._patiently("POST", path, json.dumps(payload).encode())
 
+    async def stream(self, path: str, payload: Json, hear: Hear) -> Json:
+        """Send `payload`, which asks for a stream, and return the reply put together, as `post` does and raises.
+
+        A stream that breaks off is asked for again from its beginning, and `hear` hears the new one from its beginning.
+        A server that replies in one go is taken at that.
+        """
+        return await self._patiently("POST", path, json.dumps(payload).encode(), hear)
+
     async def get(self, path: str) -> Json:
         """Ask for a resource; raises as `post`."""
         return await self._patiently("GET", path, None)
@@ -83,11 +92,11 @@ class Link:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _patiently(self, method: str, path: str, body: bytes | None) -> Json:
+    async def _patiently(self, method: str, path: str, body: bytes | None, hear: Hear | None = None) -> Json:
         server = self.server
         failures = 0
         while True:
-            outcome = await self._once(method, path, body)
+            outcome = await self._once(method, path, body, hear)
             if not isinstance(outcome, _Failure):
                 return outcome
             failures += 1
@@ -98,16 +107,30 @@ class Link:
                 self._gate.pause(outcome.wait)
             await server.sleep(wait)
 
-    async def _once(self, method: str, path: str, body: bytes | None) -> Json | _Failure:
-        server = self.server
+    async def _once(self, method: str, path: str, body: bytes | None, hear: Hear | None) -> Json | _Failure:
+        server, headers = self.server, {"Content-Type": "application/json"}
         async with self._gate.passage() as ticket:
             self.sent += 1
             try:
                 async with asyncio.timeout(server.timeout):
-                    reply = await self._client.request(
-                        method, f"{server.url}{path}", content=body, headers={"Content-Type": "application/json"}
-                    )
-                    text = reply.text
+                    # Leaving the block before the end, by an error or a cancelled task, closes the connection.
+                    async with self._client.stream(
+                        method, f"{server.url}{path}", content=body, headers=headers
+                    ) as reply:
+                        if hear is not None and reply.status_code == 200 and _is_stream(reply):
+                            chunks = reply.aiter_bytes()
+                            found = await whole_reply(chunks, hear, model=server.model, url=server.url, key=server.key)
+                            self.window.succeeded()
+                            # A connection that is read to its end can be used again.
+                            with suppress(TimeoutError, httpx2.RequestError):
+                                async with asyncio.timeout(1.0):
+                                    async for _ in chunks:
+                                        pass
+                            return found
+                        await reply.aread()
+                        text = reply.text
+            except BadStreamError as error:
+                return _Failure(error.error)
             except (TimeoutError, httpx2.TimeoutException) as error:
                 if isinstance(error, httpx2.ConnectTimeout):
                     return _Failure(unreachable(server.url, "no connection within 10 s"))
@@ -124,10 +147,14 @@ class Link:
                 return _Failure(error_, retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)))
             self.window.succeeded()
         with suppress(ValueError):
-            found = json.loads(text)
-            if isinstance(found, dict):
-                return found
+            whole = json.loads(text)
+            if isinstance(whole, dict):
+                return whole
         return _Failure(unreadable(server.url, "it is no JSON object"))
+
+
+def _is_stream(reply: httpx2.Response) -> bool:
+    return bool(reply.headers.get("Content-Type", "").lower().startswith("text/event-stream"))
 
 
 def _given_up(failure: _Failure, failures: int) -> StepsightError:

@@ -52,6 +52,7 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
     untempered = await trials.untempered(count) if count else Finding(value=Ability.NO, evidence="no log-probabilities")
     urls = probe_pictures(Random())
     images, apart, cache = await trials.pictures(urls, count)
+    streams = await trials.streams(written)
     choices = await trials.choices(urls[:1] if images.yes else ())
     seeded = await trials.seeds() if seeds else Finding(value=Ability.UNKNOWN, evidence="not tried; not asked for")
     told = "not told" if context_limit is None else f"{context_limit} tokens"
@@ -72,6 +73,7 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
         cache=cache,
         context=Finding(value=Ability.UNKNOWN if context_limit is None else Ability.YES, evidence=told),
         seeds=seeded,
+        streams=streams,
         length_key=trials.length_key,
         context_limit=context_limit,
         top_logprobs=count,

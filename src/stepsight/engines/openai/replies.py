@@ -13,6 +13,7 @@ from stepsight.records import Finish, Piece
 
 _log = logging.getLogger(__name__)
 
+_SHOWN = 300
 _FINISHES = {
     "stop": Finish.STOP,
     "eos": Finish.STOP,
@@ -87,29 +88,40 @@ def completions_of(
     ), count
 
 
+def cut_at_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Where a text ends that holds a stop string: behind the first; None if it holds none."""
+    return min((place + len(string) for string in stop if (place := text.find(string)) >= 0), default=None)
+
+
 def _completion(choice: Mapping[str, Any], stop: Sequence[str], tokens: int, logprobs: bool) -> Completion:
-    text, finish = text_of(choice), _finish(choice)
+    (finish, reason), text = _finish(choice), text_of(choice)
     steps, whole = _steps(choice), len(text)
-    ends = [place + len(string) for string in stop if (place := text.find(string)) >= 0]
-    if ends:
+    end = cut_at_stop(text, stop)
+    if end is not None:
         # Left in by a server that was asked to, or written over by one that does not stop. What was written after it
         # is billed, and no part of the continuation.
-        text, finish = text[: min(ends)], Finish.STOP
+        text, finish, reason = text[:end], Finish.STOP, ""
     elif finish is Finish.STOP and (ended := _named(choice)) in stop:
         text += str(ended)
     if len(text) < whole:
         steps = _until(steps, len(text))
     total = float(sum(step["logprob"] for step in steps)) if logprobs and steps else None
-    return Completion(Piece(text=text), finish, tokens, total)
+    return Completion(Piece(text=text), finish, tokens, total, reason)
 
 
-def _finish(choice: Mapping[str, Any]) -> Finish:
+def _finish(choice: Mapping[str, Any]) -> tuple[Finish, str]:
+    """Why a choice ended; of an error, also what the server said of it, in one line."""
     reason = choice.get("finish_reason")
     refused = _mapping(choice.get("message")).get("refusal")
     finish = Finish.ERROR if refused else _FINISHES.get(str(reason), Finish.ERROR)
-    if finish is Finish.ERROR:
-        _log.warning("the server ended a continuation with %s", "a refusal" if refused else repr(reason))
-    return finish
+    if finish is not Finish.ERROR:
+        return finish, ""
+    _log.warning("the server ended a continuation with %s", "a refusal" if refused else repr(reason))
+    said = f"refusal: {refused}" if refused else str(reason or "no reason given")
+    # Servers that say more than the protocol asks for: vLLM names a token or an error, proxies what was filtered.
+    more = choice.get("stop_reason") or choice.get("content_filter_results")
+    line = " ".join(f"{said} ({more})".split() if more else said.split())
+    return finish, line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
 def _named(choice: Mapping[str, Any]) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stepsight.engines.openai.engine import COMPLETIONS, CONTINUE
+from stepsight.engines.openai.engine import COMPLETIONS, CONTINUE, STREAM
 from stepsight.engines.openai.findings import Ability, Finding
 from stepsight.engines.openai.labels import listed_tokens
 from stepsight.engines.openai.link import Json, Link
@@ -149,6 +149,25 @@ class Trials:
         count = len(choices_of(reply, self.link.server.url))
         says = f"{count} of 2 choices came back, {'with' if urls else 'without'} a picture"
         return _yes(says) if count == 2 else _no(says)
+
+    async def streams(self, written: str) -> Finding:
+        """The text must come in pieces that make up what was written, and the usage at their end."""
+        heard: list[str] = []
+        payload = {"model": self.model, "messages": [user_message(QUESTION)], self.length_key: WRITTEN}
+        try:
+            reply = await self.link.stream(
+                COMPLETIONS, {**payload, "temperature": 0.0, **STREAM}, lambda index, text: heard.append(text)
+            )
+        except StepsightError as error:
+            return _refused(error)
+        text = text_of(choices_of(reply, self.link.server.url)[0])
+        if not heard:
+            return _no("asked for a stream, it replied in one go" if text else "nothing was written")
+        if not billed(reply).generated:
+            return _no("its stream does not say what is billed")
+        if text.strip() != written.strip():
+            return _unknown(f"streamed it wrote {_shown(text)}, in one go {_shown(written)}")
+        return _yes(f"a text came in {len(heard)} pieces")
 
     async def seeds(self) -> Finding:
         """The same seed must repeat a text, another must not. The server must live afterwards.

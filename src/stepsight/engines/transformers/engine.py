@@ -38,8 +38,9 @@ _GIGABYTE = 2**30
 
 _UNKNOWN = 2**60
 
-_WORTH_SHARING = 50_000_000
-"""Parameters of a model from which rows share. A guess: it pays at 256 million (docs/performance.md)."""
+_WORTH_SHARING = 10_000_000
+"""Parameters of a model from which rows share (benchmarks/sharing.py): pico, of 5 million, is slower with it where one
+question is answered at a time; from 18 million on it gains far more behind long prompts than it loses behind short."""
 
 
 _DRAFT_TOKENS = 16
@@ -56,7 +57,7 @@ class TransformersEngine:
     `computed` in a result counts the prompt tokens that ran through the model for the request (at least one, and once
     for all its seeds; for scores also the option tokens that ran), `cached` those whose key-values were reused.
 
-    Not covered: models outside `families.PROVEN`; more than one device.
+    Not covered: models outside `families.PROVEN`; more than one device that computes.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class TransformersEngine:
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
         runner = thread.call(lambda: Runner(family, pictures, share=share))
-        room = _free_memory(model.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
+        room = _free_memory(family.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
         filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
         breadth = _DRAFT_TOKENS if draft_tokens is None else draft_tokens
         tokenizer = processor.tokenizer

@@ -9,8 +9,10 @@ import torch
 
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.families import family_of
+from stepsight.engines.transformers.lean import LeanLlama
 from stepsight.engines.transformers.loading import load_config
 from stepsight.engines.transformers.placing import find_device, find_dtype, saved_dtype
+from stepsight.engines.transformers.products import can_pack
 from stepsight.errors import ModelError
 from stepsight.findings import Accelerator, Chosen, Memory, Shape, Torch
 
@@ -48,19 +50,26 @@ def shape_of(source: str | Path, placement: Placement, *, revision: str | None, 
     config = load_config(source, revision=revision, trust_remote_code=trust_remote_code)
     text, vision = getattr(config, "text_config", None), getattr(config, "vision_config", None)
     reason = instead = ""
-    family = None
+    family: Any = None
     try:
         family = family_of(config)
     except ModelError as error:
         reason, instead = str(error.args[0]), error.hint
     where = _device(placement)
     dtype, chosen = _dtype(placement, config)
-    counted = _count(config, trust_remote_code=trust_remote_code)
+    model = _without_weights(config, trust_remote_code=trust_remote_code)
+    counted = None if model is None else _count(model)
     quantised = getattr(config, "quantization_config", None) is not None
     weights = None
     if counted is not None and not quantised:
         linear, others = counted
         weights = int(linear * _BYTES.get(placement.quantize, dtype.itemsize) + others * dtype.itemsize)
+    packed = packed_from = None
+    if family is not None and model is not None and weights is not None and where.value == "cpu":
+        sdpa = placement.attention in ("auto", "sdpa") and placement.quantize == "none"
+        language = getattr(model.model, family.language_name).to(dtype)
+        if sdpa and can_pack(torch.zeros(1)) and LeanLlama.can_be(language):
+            packed, packed_from = _packed(language, model.get_output_embeddings())
     token = None
     if family is not None:
         token = family.shape_of(text, dtype=dtype, device=torch.device("meta")).token_bytes
@@ -89,12 +98,16 @@ def shape_of(source: str | Path, placement: Placement, *, revision: str | None, 
         weights=weights,
         context=getattr(text, "max_position_embeddings", None),
         token=token,
+        packed=packed,
+        packed_from=packed_from,
     )
 
 
 def _device(placement: Placement) -> Chosen:
     if placement.device_map is not None:
-        return Chosen(value="as mapped", why=f"the device map {placement.device_map}; all of it must be one device")
+        return Chosen(
+            value="as mapped", why=f"the device map {placement.device_map}; one device must do all the computing"
+        )
     value = str(find_device(placement.device))
     if placement.device != "auto":
         return Chosen(value=value, why="asked for")
@@ -111,16 +124,20 @@ def _dtype(placement: Placement, config: Any) -> tuple[torch.dtype, Chosen]:
     return dtype, Chosen(value=str(dtype).removeprefix("torch."), why=why)
 
 
-def _count(config: Any, *, trust_remote_code: bool) -> tuple[int, int] | None:
-    """Parameters that quantisation reaches, and the others; None where the model cannot be built without weights."""
+def _without_weights(config: Any, *, trust_remote_code: bool) -> Any:
+    """The model as its configuration says; None where it cannot be built without weights."""
     from transformers import AutoModelForImageTextToText
 
     try:
         with torch.device("meta"):
-            model = cast(Any, AutoModelForImageTextToText).from_config(config, trust_remote_code=trust_remote_code)
+            return cast(Any, AutoModelForImageTextToText).from_config(config, trust_remote_code=trust_remote_code)
     except (ValueError, RuntimeError, TypeError, AttributeError, KeyError, ImportError, NotImplementedError):
         # What a model's own code does when it is built is out of our hands; sizes then stay unknown.
         return None
+
+
+def _count(model: Any) -> tuple[int, int]:
+    """Parameters that quantisation reaches, and the others."""
     head = model.get_output_embeddings()
     linear = sum(
         module.weight.numel()
@@ -128,6 +145,15 @@ def _count(config: Any, *, trust_remote_code: bool) -> tuple[int, int] | None:
         if isinstance(module, torch.nn.Linear) and module is not head
     )
     return linear, sum(parameter.numel() for parameter in model.parameters()) - linear
+
+
+def _packed(language: Any, head: Any) -> tuple[int, int]:
+    """Bytes of the copy that is laid out for the processor, and from how much free memory it is made; see `lean.py`."""
+    inside = [module.weight for module in language.layers.modules() if isinstance(module, torch.nn.Linear)]
+    copied = [*inside, head.weight] if type(head) is torch.nn.Linear and head.bias is None else inside
+    size = torch.float32.itemsize
+    held = sum(parameter.numel() for parameter in language.parameters()) + head.weight.numel()
+    return size * sum(weight.numel() for weight in copied), 4 * size * held
 
 
 def _why_none() -> str:

@@ -97,11 +97,11 @@ class Runner:
     def _spot(self, row: int, prompt: Prompt, start: int, end: int) -> Spot | None:
         """The picture tokens of a prompt in [start, end); None where there are none, or they stay what they are."""
         fresh = np.flatnonzero((prompt.places >= start) & (prompt.places < end))
-        if not prompt.pictures or not (len(fresh) or self.family.beside):
+        if not len(fresh) or self.family.beside:
             return None
         seen = [self._pictures.see(picture) for picture in prompt.pictures]
         vectors = [one.vectors for one in seen if one.vectors is not None]
-        if not len(fresh) or not vectors:
+        if not vectors:
             return None
         device = self.shape.device
         chosen = torch.from_numpy(fresh).to(device)
@@ -134,6 +134,8 @@ class Runner:
             states = self._lean.run(slots, embedded, places, columns, reach, ends)
             return states if ends is None else states[:, 0]
         slots.aim(begins, width, reach)
+        if self.family.beside:
+            self._pictures.hold([prompt.pictures for prompt in prompts])
         span = Span(prompts, starts, width, reach, places, columns, embedded, slots, spots)
         given = self.family.arguments(span)
         output = self.family.language(inputs_embeds=embedded, past_key_values=slots, use_cache=True, **given)

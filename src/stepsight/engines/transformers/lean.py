@@ -56,8 +56,13 @@ class LeanLlama:
     @classmethod
     def of(cls, language: Any) -> LeanLlama | None:
         """The lean form of a language model; None where it has none. Its weights must be such as can be packed."""
+        return cls(language) if cls.can_be(language) else None
+
+    @staticmethod
+    def can_be(language: Any) -> bool:
+        """Whether a language model has a lean form; its weights need not be there yet."""
         if type(language) is not LlamaModel:
-            return None
+            return False
         config = language.config
         plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
         plain = plain and (config.rope_parameters or {}).get("rope_type", "default") in _FIXED_ANGLES
@@ -65,7 +70,7 @@ class LeanLlama:
         exact = config._attn_implementation in ("sdpa", NAME) and all(
             weight.dtype == torch.float32 for weight in language.parameters()
         )
-        return cls(language) if plain and exact and _untouched(language) else None
+        return bool(plain and exact and _untouched(language))
 
     def run(
         self,

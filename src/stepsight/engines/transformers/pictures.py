@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -39,7 +42,8 @@ class Picture:
 
     `digest` is 62 bits of the content's SHA-256. `expansion` is the text that stands for the picture in a prompt and
     holds `tokens` placeholder tokens. `inputs` are the tensors that the vision tower takes; they are dropped once what
-    is `seen` is known. `grid` counts frames, rows and columns of patches where the family lays them out so.
+    is `seen` is known, except where that may be let go of again. `grid` counts frames, rows and columns of patches
+    where the family lays them out so. `used` rises with each look at it.
     """
 
     digest: int
@@ -48,6 +52,7 @@ class Picture:
     inputs: dict[str, torch.Tensor]
     grid: tuple[int, int, int] = (1, 1, 1)
     seen: Seen | None = None
+    used: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +64,10 @@ class Picture:
 class PictureShelf:
     """Reads, preprocesses and encodes pictures, and keeps the latest within `max_bytes`.
 
-    Pictures in use stay alive with their users whatever the bound. Not thread-safe.
+    Pictures in use stay alive with their users whatever the bound. Of a family that looks at them beside the text, at
+    every step, what is seen of them counts as well: beyond the bound that of the pictures looked at least recently is
+    let go of, and encoded anew when somebody looks again. What one step looks at is there all at once, whatever the
+    bound. Not thread-safe.
     """
 
     def __init__(self, family: Family, processor: Any, *, max_bytes: int) -> None:
@@ -68,6 +76,27 @@ class PictureShelf:
         self._processor = processor
         self._placeholder = str(processor.tokenizer.convert_ids_to_tokens(family.placeholder))
         self._shelf: OrderedDict[_Shelved, Picture] = OrderedDict()
+        self._seen: WeakSet[Picture] = WeakSet()
+        self._clock = count(1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of pictures kept, of those in use, and of what is laid out of them."""
+        return sum(picture.nbytes for picture in {*self._shelf.values(), *self._seen}) + self._family.laid_bytes
+
+    def hold(self, rows: Sequence[tuple[Picture, ...]]) -> None:
+        """Have all that the rows of a step look at, within the bound as far as that can be."""
+        self._family.leave(rows, 0)
+        needed = dict.fromkeys(chain(*rows))
+        for picture in needed:
+            self.see(picture)
+            over = self.nbytes - self.max_bytes
+            for other in sorted(self._seen, key=lambda one: one.used):
+                if over > 0 and other not in needed and other.seen is not None:
+                    over -= sum(tensor.nbytes for tensor in other.seen.tensors)
+                    other.seen = None
+                    self._seen.discard(other)
+        self._family.leave(rows, max(0, self.max_bytes - self.nbytes))
 
     def get(self, path: Path, *, alone: bool = True) -> Picture:
         """The picture in a file.
@@ -97,7 +126,7 @@ class PictureShelf:
         if picture.seen is None:
             model = self._family.model
             inputs = {
-                name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+                name: value.to(self._family.device, model.dtype if value.is_floating_point() else None)
                 for name, value in picture.inputs.items()
             }
             seen = self._family.see(inputs)
@@ -107,9 +136,12 @@ class PictureShelf:
                     hint="the processor and the model in this folder do not belong together",
                 )
             picture.seen = seen
-            picture.inputs = {}
+            self._seen.add(picture)
+            if not self._family.beside:
+                picture.inputs = {}
             # It may take more room now than it did.
             self._trim()
+        picture.used = next(self._clock)
         return picture.seen
 
     def _read(self, path: Path, *, alone: bool) -> Picture:

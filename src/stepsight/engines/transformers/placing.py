@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, cast
@@ -11,8 +12,12 @@ import torch
 from stepsight.engines.placement import Placement
 from stepsight.errors import MissingExtraError, ModelError
 
+_log = logging.getLogger(__name__)
+
 EXTRA = "large"
 """The extra with the packages that large models ask for."""
+RESTING = ("cpu", "disk")
+"""Where parts of a map can rest that are fetched when they are run; without an accelerator the CPU computes."""
 
 
 def check_placement(placement: Placement) -> None:
@@ -20,7 +25,7 @@ def check_placement(placement: Placement) -> None:
 
     Raises:
         MissingExtraError: A package that it needs is not installed.
-        ModelError: Its map names several devices.
+        ModelError: Its map names several devices that compute.
     """
     needed = []
     if placement.device_map is not None or placement.quantize != "none":
@@ -110,30 +115,52 @@ def device_map_of(placement: Placement, config: Any) -> Any:
 
 
 def check_one_device(devices: Iterable[object]) -> None:
-    """Refuse a model that is spread out.
+    """Refuse a model that computes on several devices.
 
     Key-values of all layers stand in one buffer on one device (`slots.py`), and what runs between the layers (masks,
-    embeddings, the head) is put on the same one. Layers elsewhere would need a buffer for each device.
+    embeddings, the head) is put on the same one. Layers elsewhere would need a buffer for each device. Parts that only
+    rest elsewhere, in memory or on the disk, are fetched by accelerate when they are run; that is slow, and works.
 
     Raises:
-        ModelError: There is more than one device, or parts that are on none.
+        ModelError: There is more than one.
     """
-    names = sorted({str(device) for device in devices})
-    if len(names) > 1 or names in (["meta"], ["disk"]):
+    names = working(devices)
+    if len(names) > 1:
         raise ModelError(
             f"the device map spreads the model over {', '.join(names)}, and this engine keeps the key-values of all "
             "layers on one device",
-            hint="choose one with --device, make the weights smaller with --quantize, or use a server of the model",
+            hint="choose one with --device, make the weights smaller with --quantize, let parts rest on cpu or disk in "
+            "a map, or use a server of the model",
         )
 
 
+def working(devices: Iterable[object]) -> list[str]:
+    """The devices of a map on which something is computed: all accelerators in it, else the CPU."""
+    names = {str(device) for device in devices}
+    return sorted(names - set(RESTING)) or ["cpu"]
+
+
+def running_device(model: Any) -> torch.device:
+    """Where a loaded model computes; its weights may rest elsewhere."""
+    if not any(parameter.is_meta for parameter in model.parameters()):
+        found: torch.device = model.device
+        return found
+    [name] = working(model.hf_device_map.values())
+    return torch.empty(0, device=int(name) if name.isdigit() else name).device
+
+
 def check_placed(model: Any) -> None:
-    """Refuse a loaded model whose parts are not all on one device.
+    """Refuse a loaded model that computes on several devices, or whose weights are nowhere.
 
     Raises:
-        ModelError: They are not.
+        ModelError: It does.
     """
     placed = getattr(model, "hf_device_map", None) or {}
     # The map says "0" or "cuda" where a tensor says "cuda:0", so the two are looked at apart.
     check_one_device(placed.values())
-    check_one_device(tensor.device for tensor in (*model.parameters(), *model.buffers()))
+    there = {str(tensor.device) for tensor in (*model.parameters(), *model.buffers())}
+    if "meta" in there and not set(map(str, placed.values())) & set(RESTING):
+        raise ModelError("parts of the model have no weights", hint="load it without a device map")
+    if rests := sorted(set(map(str, placed.values())) & set(RESTING) - set(working(placed.values()))):
+        _log.warning("parts of the model rest on %s and are fetched at every step, which is slow", ", ".join(rests))
+    check_one_device(there - {"meta"})

@@ -20,6 +20,7 @@ from PIL import Image
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.engine import TransformersEngine, end_tokens
 from stepsight.engines.transformers.loading import load_in_thread
+from stepsight.engines.transformers.placing import running_device
 from stepsight.errors import EngineError, StepsightError
 from stepsight.findings import SelfCheck
 from stepsight.protocols import SampleRequest, ScoreRequest, Turn
@@ -141,7 +142,9 @@ def _inputs(model: Any, processor: Any, turns: Sequence[Turn]) -> Any:
             images.append(opened.convert("RGB"))
     bos = processor.tokenizer.bos_token
     added = not (bos and text.startswith(bos))
-    inputs = processor(text=[text], images=[images], add_special_tokens=added, return_tensors="pt").to(model.device)
+    inputs = processor(text=[text], images=[images], add_special_tokens=added, return_tensors="pt").to(
+        running_device(model)
+    )
     return {
         name: value.to(model.dtype) if torch.is_tensor(value) and value.is_floating_point() else value
         for name, value in inputs.items()

@@ -17,7 +17,7 @@ from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Candidate, Finish, Trace
 from stepsight.reports.differences import differences
-from stepsight.reports.terminal import remarks, shown, tally
+from stepsight.reports.terminal import ending, remarks, shown, tally
 from stepsight.stages import Stage, parse
 
 _CELL = re.compile(r"\b[A-G][1-7]\b")
@@ -110,7 +110,7 @@ def _card(trace: Trace, step: Step, candidate: Candidate) -> str:
         if verdict.scores is not None and candidate.id in verdict.order:
             facts.append(f"score {verdict.scores[verdict.order.index(candidate.id)]:.3f}")
     if candidate.finish is not Finish.STOP:
-        facts.append(f"<span class=warn>{'cut off' if candidate.finish is Finish.LENGTH else 'failed'}</span>")
+        facts.append(f"<span class=warn>{escape(ending(candidate))}</span>")
     text = shown(candidate.piece.text)
     text = escape(text) if candidate is best else _compared(shown(best.piece.text), text)
     cells = " ".join(dict.fromkeys(_CELL.findall(candidate.piece.text))) if _gridded(trace) else ""

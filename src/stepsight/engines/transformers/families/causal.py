@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from stepsight.engines.transformers.buffer import KVShape
+from stepsight.engines.transformers.placing import running_device
 from stepsight.engines.transformers.slots import Slots
 
 if TYPE_CHECKING:
@@ -107,16 +108,25 @@ class Family:
         self.model = model
         self.language = getattr(model.model, self.language_name)
         self.context = int(model.config.text_config.max_position_embeddings)
+        self.device = running_device(model)
 
     @property
     def shape(self) -> KVShape:
         """Sizes of the key-values that grow with the text."""
-        return self.shape_of(self.model.config.text_config, dtype=self.model.dtype, device=self.model.device)
+        return self.shape_of(self.model.config.text_config, dtype=self.model.dtype, device=self.device)
 
     @classmethod
     def shape_of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
         """Sizes of the key-values that grow with the text, from the configuration of the language model."""
         return KVShape.of(text_config, dtype=dtype, device=device)
+
+    @property
+    def laid_bytes(self) -> int:
+        """Bytes of copies of what pictures hold, laid out for the rows that look at them."""
+        return 0
+
+    def leave(self, rows: Sequence[tuple[Picture, ...]], room: int) -> None:
+        """Forget what was laid out for rows with other pictures than these; `room` bytes may be taken for them."""
 
     @property
     def placeholder(self) -> int:

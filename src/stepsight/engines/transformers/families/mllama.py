@@ -8,7 +8,8 @@ way, kept to the letter), so every key-value of a conversation depends on all of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,12 +23,31 @@ if TYPE_CHECKING:
 
 
 class _Beside:
-    """Key-values of one cross-attention layer, as the library looks for them in a cache; other layers have none."""
+    """Key-values of one cross-attention layer, as the library looks for them in a cache; other layers have none.
 
-    def __init__(self, *held: torch.Tensor) -> None:
-        self.is_initialized = bool(held)
-        if held:
-            self.keys, self.values = held
+    They are held, or, where there is no room for those of all layers, made each time they are looked at.
+    """
+
+    def __init__(self, made: Callable[[int], torch.Tensor] | None = None, *, held: bool = False) -> None:
+        self.is_initialized = made is not None
+        self._made = made
+        self._held = (made(0), made(1)) if made is not None and held else None
+
+    @property
+    def keys(self) -> torch.Tensor:
+        """(rows, heads, vision tokens, head_dim)."""
+        return self._get(0)
+
+    @property
+    def values(self) -> torch.Tensor:
+        """As `keys`."""
+        return self._get(1)
+
+    def _get(self, kind: int) -> torch.Tensor:
+        if self._held is not None:
+            return self._held[kind]
+        assert self._made is not None
+        return self._made(kind)
 
 
 class Mllama(Family):
@@ -42,6 +62,7 @@ class Mllama(Family):
         self._cross = [int(layer) for layer in model.config.text_config.cross_attention_layers]
         self._patches = int(model.model.vision_model.num_patches)
         self._laid: tuple[tuple[tuple[Picture, ...], ...], list[Any], int] = ((), [], 0)
+        self._laid_bytes = self._room = 0
 
     @classmethod
     def shape_of(cls, text_config: Any, *, dtype: torch.dtype, device: torch.device) -> KVShape:
@@ -62,6 +83,17 @@ class Mllama(Family):
             keys = attention.k_norm(attention.k_proj(states).view(split).transpose(1, 2))
             made.append(torch.stack([keys[0], attention.v_proj(states).view(split).transpose(1, 2)[0]]))
         return Seen(cross=torch.stack(made), tiles=tiles)
+
+    @property
+    def laid_bytes(self) -> int:
+        """Of rows that look at different pictures, which get copies; those that look at one picture share it."""
+        return self._laid_bytes
+
+    def leave(self, rows: Sequence[tuple[Picture, ...]], room: int) -> None:
+        """See `Family.leave`."""
+        if tuple(rows) != self._laid[0]:
+            self._laid, self._laid_bytes = ((), [], 0), 0
+        self._room = room
 
     def salt(self, pictures: Sequence[Picture]) -> int:
         """A number drawn from all pictures in their order."""
@@ -104,34 +136,52 @@ class Mllama(Family):
         _, span.slots.layers, tokens = self._laid
         return tokens
 
-    def _stack(self, wanted: tuple[tuple[Picture, ...], ...]) -> tuple[list[Any], int]:
-        whole: dict[tuple[Picture, ...], torch.Tensor] = {}
-        for pictures in wanted:
-            if pictures and pictures not in whole:
-                crosses = [picture.seen.cross for picture in pictures if picture.seen is not None]
-                whole[pictures] = torch.cat([cross for cross in crosses if cross is not None], dim=3)
-        if not whole:
+    def _stack(self, rows: tuple[tuple[Picture, ...], ...]) -> tuple[list[Any], int]:
+        tokens = max(sum(_vision_tokens(picture) for picture in pictures) for pictures in rows)
+        if not tokens:
             return [], 0
-        tokens = max(one.shape[3] for one in whole.values())
-        some = next(iter(whole.values()))
-        if len(whole) == 1 and all(wanted):
-            # One copy for all rows.
-            laid = some[:, :, None].expand(-1, -1, len(wanted), -1, -1, -1)
-        else:
-            laid = some.new_zeros(*some.shape[:2], len(wanted), some.shape[2], tokens, some.shape[4])
-            for row, pictures in enumerate(wanted):
-                if pictures:
-                    laid[:, :, row, :, : whole[pictures].shape[3]] = whole[pictures]
+        some = _cross(next(picture for pictures in rows for picture in pictures))
+        alone = _alike(rows) and len(rows[0]) == 1
+        copies = 0 if alone else some[:, :, :, :1].nbytes * tokens * (1 if _alike(rows) else len(rows))
+        held = copies <= self._room
+        self._laid_bytes = copies if held else 0
         layers = [_Beside() for _ in range(int(self.model.config.text_config.num_hidden_layers))]
         for place, layer in enumerate(self._cross):
-            layers[layer] = _Beside(laid[place, 0], laid[place, 1])
+            layers[layer] = _Beside(partial(_lay_out, rows, tokens, place), held=held)
         return layers, tokens
 
 
-def _vision_tokens(picture: Picture) -> int:
+def _lay_out(rows: tuple[tuple[Picture, ...], ...], tokens: int, place: int, kind: int) -> torch.Tensor:
+    """Keys (kind 0) or values of one layer for all rows, (rows, heads, tokens, head_dim).
+
+    Rows that all look at the same look at one copy, and at the picture's own where it is one.
+    """
+    alike, first = _alike(rows), rows[0]
+    if alike and len(first) == 1:
+        return _cross(first[0])[place, kind][None].expand(len(rows), -1, -1, -1)
+    some = _cross(next(picture for pictures in rows for picture in pictures))[place, kind]
+    laid = some.new_zeros(1 if alike else len(rows), some.shape[0], tokens, some.shape[2])
+    for row in range(len(laid)):
+        start = 0
+        for picture in rows[row]:
+            end = start + _vision_tokens(picture)
+            laid[row, :, start:end] = _cross(picture)[place, kind]
+            start = end
+    return laid.expand(len(rows), -1, -1, -1)
+
+
+def _alike(rows: tuple[tuple[Picture, ...], ...]) -> bool:
+    return all(pictures == rows[0] for pictures in rows)
+
+
+def _cross(picture: Picture) -> torch.Tensor:
     assert picture.seen is not None
     assert picture.seen.cross is not None
-    return picture.seen.cross.shape[3]
+    return picture.seen.cross
+
+
+def _vision_tokens(picture: Picture) -> int:
+    return _cross(picture).shape[3]
 
 
 def looked_at(prompt: Prompt) -> list[tuple[int, float]]:

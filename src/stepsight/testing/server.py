@@ -10,82 +10,59 @@ import base64
 import hashlib
 import io
 import json
-import select
 import socket
 import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from PIL import Image
-from tests.engines.openai.fake_model import say, tokens_of, top
 
-from stepsight.engines.scripted import ScriptedEngine
+from stepsight.engines.scripted import Say, ScriptedEngine, tokens_of
 from stepsight.protocols import Completion, SampleRequest, SampleResult, Turn
 from stepsight.records import Finish, Piece
-
-
-@dataclass(frozen=True)
-class Manners:
-    """What the server does and leaves undone.
-
-    stops: "included" (leaves them in if asked to), "named", "cut" (without a word) or "ignored". n: the most choices
-    it gives. cache: reports cached tokens. blind: its cache looks at a picture's place only. strict: an unknown field
-    is an error. seeds: "kept", "ignored" or "deadly". tempered: log-probabilities depend on the temperature.
-    """
-
-    prefix: bool = True
-    images: bool = True
-    n: int = 99
-    stops: str = "included"
-    logprobs: int = 20
-    tempered: bool = False
-    cache: bool = True
-    blind: bool = False
-    strict: bool = False
-    seeds: str = "kept"
-    key: str = ""
-    context: int = 100_000
-    thinks: bool = False
-    models: tuple[str, ...] = ("scripted-vl",)
-    finish: str = ""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with one request, in the order given: a wait, then a status, or a cut after so many bytes.
-
-    The wait ends early once `until` says so.
-    """
-
-    status: int = 200
-    message: str = "injected"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    wait: float = 0.0
-    until: Callable[[], bool] = lambda: False
-    cut: int | None = None
-    body: bytes | None = None
-
+from stepsight.testing.manners import Fault, Manners
+from stepsight.testing.model import say, top
+from stepsight.testing.streams import events_of
+from stepsight.testing.wire import hang_up, left_within, send, stream
 
 _OURS = {"continue_final_message", "add_generation_prompt", "include_stop_str_in_output"}
 
 
 class FakeServer:
-    """Serves from a thread while the `with` block runs; `faults` are used up one per request for a completion."""
+    """Serves from a thread while the `with` block runs; `faults` are used up one per request for a completion.
 
-    def __init__(self, manners: Manners | None = None, faults: Iterable[Fault] = ()) -> None:
+    Attributes:
+        seen: the JSON of all requests for completions; `headers`: their headers.
+        gone: how many clients went away while they were being served; `connections`: how many connected at all.
+        most_at_once: the most requests that were under way together.
+        dead: whether it died of a seed.
+    """
+
+    def __init__(
+        self, manners: Manners | None = None, faults: Iterable[Fault] = (), *, write: Say = say, port: int = 0
+    ) -> None:
+        """Bind the port.
+
+        Args:
+            manners: good ones unless given.
+            faults: one for each request for a completion, in order; an iterator may be endless.
+            write: what the model behind it says; staged answers, and answers to a probe, unless given.
+            port: on 127.0.0.1; 0 takes a free one, see `url`.
+        """
         self.manners = manners or Manners()
-        self.faults = deque(faults)
-        self.engine = ScriptedEngine(say)
+        endless = not isinstance(faults, Sequence)
+        self.faults = deque(() if endless else faults)
+        self._more_faults = iter(faults if endless else ())
+        self.engine = ScriptedEngine(write)
+        self._write = write
         self.seen: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.gone = 0  # clients that went away while they were being served
+        self.gone = self.connections = 0
         self.most_at_once = 0
         self.dead = False
         self._at_once = 0
@@ -101,6 +78,7 @@ class FakeServer:
 
             def setup(self) -> None:
                 super().setup()
+                owner.connections += 1
                 owner._sockets.add(self.connection)
 
             def finish(self) -> None:
@@ -116,12 +94,13 @@ class FakeServer:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
     def url(self) -> str:
+        """The base URL, for `--server`."""
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     def __enter__(self) -> FakeServer:
@@ -144,9 +123,9 @@ class FakeServer:
         if self._locked_out(handler):
             return
         if handler.path != "/v1/models":
-            return _send(handler, 404, {"error": {"message": "no such path"}})
+            return send(handler, 404, {"error": {"message": "no such path"}})
         rows = [{"id": name, "object": "model", "max_model_len": self.manners.context} for name in self.manners.models]
-        return _send(handler, 200, {"object": "list", "data": rows})
+        return send(handler, 200, {"object": "list", "data": rows})
 
     def _posted(self, handler: BaseHTTPRequestHandler) -> None:
         payload = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -155,7 +134,7 @@ class FakeServer:
             self.headers.append(dict(handler.headers))
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
-            fault = self.faults.popleft() if self.faults else Fault()
+            fault = self.faults.popleft() if self.faults else next(self._more_faults, Fault())
         try:
             self._answer(handler, payload, fault)
         except (BrokenPipeError, ConnectionResetError):
@@ -166,28 +145,32 @@ class FakeServer:
                 self._at_once -= 1
 
     def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any], fault: Fault) -> None:
-        if fault.wait and _left_within(handler.connection, fault):
+        if fault.wait and left_within(handler.connection, fault):
             raise BrokenPipeError
         if self._locked_out(handler):
             return
         if fault.status != 200:
-            return _send(handler, fault.status, {"error": {"message": fault.message}}, fault.headers)
+            return send(handler, fault.status, {"error": {"message": fault.message}}, fault.headers)
         if self.dead or fault.cut == 0:
-            return _hang_up(handler)
+            return hang_up(handler)
         refusal = self._refused(payload)
         if refusal is not None:
-            return _send(handler, refusal[0], {"error": {"message": refusal[1]}})
+            return send(handler, refusal[0], {"error": {"message": refusal[1]}})
         if "seed" in payload and self.manners.seeds == "deadly":
             self.dead = True
-            return _hang_up(handler)
+            return hang_up(handler)
         with self._lock:
-            body = json.dumps(self._reply(payload)).encode()
-        _send(handler, 200, fault.body if fault.body is not None else body, cut=fault.cut)
+            reply = self._reply(_complete(payload))
+        if payload.get("stream") and self.manners.streams != "never" and fault.body is None:
+            billed = bool((payload.get("stream_options") or {}).get("include_usage"))
+            return stream(handler, events_of(reply, usage=billed and self.manners.streams == "whole"), fault)
+        body = json.dumps(reply).encode() if fault.body is None else fault.body
+        return send(handler, 200, body[: len(body) // 2] if fault.truncated else body, cut=fault.cut)
 
     def _locked_out(self, handler: BaseHTTPRequestHandler) -> bool:
         given = handler.headers.get("Authorization", "")
         if self.manners.key and given != f"Bearer {self.manners.key}":
-            _send(handler, 401, {"error": {"message": f"Incorrect API key provided: {given}"}})
+            send(handler, 401, {"error": {"message": f"Incorrect API key provided: {given}"}})
             return True
         return False
 
@@ -237,7 +220,7 @@ class FakeServer:
 
     def sampled(self, request: SampleRequest, seeds: Sequence[int]) -> SampleResult:
         """What the model behind the server writes; a test may put another one there."""
-        engine = ScriptedEngine(lambda asked, slot, seed: say(asked, seeds[slot], seeds[slot]))
+        engine = ScriptedEngine(lambda asked, slot, seed: self._write(asked, seeds[slot], seeds[slot]))
         engine._seen = self.engine._seen
         return asyncio.run(engine.sample(request))
 
@@ -255,7 +238,6 @@ class FakeServer:
         if messages[-1]["role"] == "assistant":
             begun = messages.pop()["content"]
             if self.manners.prefix and payload.get("continue_final_message"):
-                assert payload.get("add_generation_prompt") is False
                 prefix = (Piece(text=begun),)
         stop = payload.get("stop") or []
         count = min(payload.get("n", 1), self.manners.n)
@@ -263,15 +245,15 @@ class FakeServer:
             turns=tuple(self._turn(message) for message in messages),
             seeds=(payload["seed"],) if "seed" in payload else tuple(range(count)),
             prefix=prefix,
-            stop=() if self.manners.stops == "ignored" else tuple(stop),
+            stop=() if self.manners.stops == "ignored" else (stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=payload["max_tokens"],
             temperature=payload["temperature"],
         )
 
     def _turn(self, message: dict[str, Any]) -> Turn:
         content = message["content"]
-        if isinstance(content, str):
-            return Turn(message["role"], content)
+        if not isinstance(content, list):
+            return Turn(message["role"], content or "")
         text = "".join(part["text"] for part in content if part["type"] == "text")
         images = tuple(self.picture(part["image_url"]["url"]) for part in content if part["type"] == "image_url")
         if self.manners.blind and images:
@@ -303,41 +285,7 @@ class FakeServer:
         return choice
 
 
-def _send(
-    handler: BaseHTTPRequestHandler,
-    status: int,
-    body: Mapping[str, Any] | bytes,
-    headers: Mapping[str, str] | None = None,
-    *,
-    cut: int | None = None,
-) -> None:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(data)))
-    for name, value in (headers or {}).items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(data[:cut])
-    if cut is not None:
-        _hang_up(handler)
-
-
-def _hang_up(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.flush()
-    handler.close_connection = True
-    handler.connection.shutdown(socket.SHUT_RDWR)
-
-
-def _left_within(connection: socket.socket, fault: Fault) -> bool:
-    """Wait as the fault says; whether the client closes its side meanwhile."""
-    end = time.monotonic() + fault.wait
-    while (left := end - time.monotonic()) > 0 and not fault.until():
-        if select.select([connection], [], [], min(left, 0.02))[0]:
-            try:
-                if not connection.recv(1, socket.MSG_PEEK):
-                    return True
-            except OSError:
-                return True
-            time.sleep(0.01)
-    return False
+def _complete(payload: dict[str, Any]) -> dict[str, Any]:
+    """A request with what clients may leave out."""
+    most = payload.get("max_completion_tokens") or 1024
+    return {**payload, "max_tokens": payload.get("max_tokens") or most, "temperature": payload.get("temperature", 1.0)}
