@@ -7,6 +7,7 @@ the text model learns the wording and ignores the picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -50,12 +51,18 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
 
 
 class AlignLoss:
-    """The loss of dense alignment for a Llava model whose patches coincide with the grid's cells."""
+    """The loss of dense alignment for a Llava model whose patches coincide with the grid's cells.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Args:
+        tokenizer: makes one token of each name.
+        names: kinds of names that are learned; all of `NAMES` unless given.
+    """
+
+    def __init__(self, tokenizer: Any, names: Sequence[str] = ()) -> None:
         self.words = {
             name: torch.tensor([_single_token(tokenizer, " " + word) for word in words])
             for name, words in NAMES.items()
+            if not names or name in names
         }
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -204,7 +204,8 @@ class TrainRecipe(Recipe):
     """One training run.
 
     `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning; `reward` teaches a copy
-    of a model to say of each stage of an answer whether it is right.
+    of a model to say of each stage of an answer whether it is right. `freeze_vision` and `freeze_text` leave the vision
+    tower, or the text model with its embeddings, as they are. `names` are what `align` teaches; all unless given.
     """
 
     task: Literal["align", "sft", "reward"]
@@ -212,6 +213,8 @@ class TrainRecipe(Recipe):
     data: Data | None = None
     optimisation: Optimisation
     freeze_vision: bool = False
+    freeze_text: bool = False
+    names: list[Literal["cell", "presence", "size", "color", "material", "shape"]] = Field(default_factory=list)
     out: Path
 
     @model_validator(mode="after")
@@ -224,6 +227,8 @@ class TrainRecipe(Recipe):
             raise ValueError("align takes no data: it draws its own pictures")
         if self.optimisation.blend < 1 and not isinstance(self.start, StartFromFolder):
             raise ValueError("blend needs a folder to start from: half of nothing is no model")
+        if self.names and self.task != "align":
+            raise ValueError("names are for align")
         if self.task == "align" and self.freeze_vision:
             raise ValueError("align with freeze_vision would leave nothing to learn about pictures")
         return self

@@ -140,7 +140,9 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
     how = recipe.optimisation
     if recipe.freeze_vision:
         model.model.vision_tower.requires_grad_(False)
-    loss: Loss = AlignLoss(processor.tokenizer) if recipe.task == "align" else sft_loss
+    if recipe.freeze_text:
+        model.model.language_model.requires_grad_(False)
+    loss: Loss = AlignLoss(processor.tokenizer, recipe.names) if recipe.task == "align" else sft_loss
     if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
         loss = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
     if isinstance(recipe.data, GradedAnswers):
