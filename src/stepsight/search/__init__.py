@@ -22,6 +22,9 @@ STRATEGIES: dict[str, Strategy] = {
     "adaptive": adaptive,
 }
 
+WHOLE = ("best-of-n", "vote")
+"""Searches that draw whole answers, each by its slot alone: the first N of a wide run are what a run of width N draws."""
+
 
 def is_judged(name: str, width: int) -> bool:
     """Whether a search asks a judge: some choose by themselves, others have nothing to choose from at width 1."""
@@ -45,6 +48,7 @@ def strategy(name: str) -> Strategy:
 
 __all__ = [
     "STRATEGIES",
+    "WHOLE",
     "adaptive",
     "best_of_n",
     "greedy",
