@@ -19,8 +19,8 @@ from tests.traces import traces as any_traces
 from stepsight import parquet
 from stepsight.cli.app import run
 from stepsight.errors import InputError, MissingExtraError, RecordError
-from stepsight.judges import LikelihoodJudge
 from stepsight.jsonl import read_jsonl, write_jsonl
+from stepsight.judges import LikelihoodJudge
 from stepsight.protocols import SearchSettings
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage
 from stepsight.search import stage_beam

@@ -15,10 +15,10 @@ from stepsight.assembly import LoadedModel, ModelCard
 from stepsight.cli.app import run
 from stepsight.errors import InputError
 from stepsight.evaluation.narrowing import DERIVED, narrowed, why_not
+from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.judges import LikelihoodJudge, SelfJudge, VoteJudge
 from stepsight.judges.oracle import OracleJudge
 from stepsight.judges.reward import RewardJudge, WordsReward
-from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.prompts import judge_prompts
 from stepsight.protocols import Adaptive, Budget, Judge, SearchSettings, Swires
 from stepsight.records import Candidate, Question, Trace
@@ -138,7 +138,7 @@ def test_the_verb_writes_a_folder_for_each_width(tmp_path: Path, capsys: pytest.
 def test_the_verb_refuses_before_it_makes_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = LoadedModel(DreamEngine(), ModelCard(name="dream", judge_prompts="short-2"))
     path = save_split("test", seed=8, count=2, out=tmp_path)
-    for search, given, fault in (
+    for search, words, fault in (
         ("stage-beam", ["--width", "2"], "goes on from what was chosen"),
         ("vote", ["--width", "2,9"], "9 answers cannot be taken from 4"),
         ("vote", ["--width", "0"], "'0' is no width"),
@@ -149,7 +149,7 @@ def test_the_verb_refuses_before_it_makes_anything(tmp_path: Path, capsys: pytes
         source = tmp_path / search
         assert run(["eval", "--questions", str(path), "--search", search, "--out", str(source)], model=model) == 0
         capsys.readouterr()
-        assert run(["narrow", str(source), "--out", str(tmp_path / "out"), *given], model=model) == 2
+        assert run(["narrow", str(source), "--out", str(tmp_path / "out"), *words], model=model) == 2
         assert fault in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 

@@ -20,8 +20,8 @@ from stepsight.cli.app import run
 from stepsight.errors import EngineError, InputError, RecordError
 from stepsight.evaluation.rejudging import rejudge, rejudged
 from stepsight.evaluation.remaking import Remade, partial_of, remake, survey
-from stepsight.judges import LikelihoodJudge, VoteJudge
 from stepsight.jsonl import read_jsonl, write_jsonl
+from stepsight.judges import LikelihoodJudge, VoteJudge
 from stepsight.protocols import SearchSettings
 from stepsight.records import Candidate, Question, Trace, Verdict
 from stepsight.search import best_of_n
@@ -126,7 +126,7 @@ async def test_the_first_rows_alone(source: Path) -> None:
     assert survey(source, limit=5).traces == 5
     assert (await remade(source, source.with_name("again.jsonl"), Counting(), limit=5)).traces == 5
     source.write_text("none\n")
-    with pytest.raises(RecordError, match="holds no trace: .*line 1"):
+    with pytest.raises(RecordError, match=r"holds no trace: .*line 1"):
         survey(source)
 
 

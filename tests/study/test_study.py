@@ -246,9 +246,9 @@ def test_a_question_that_the_wide_run_could_not_answer_is_asked_by_the_narrow_on
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
     source = tmp_path / "study" / "vote-4" / "seed-0" / "traces.jsonl"
     recipe = load_recipe(write(tmp_path, arms=WIDE), StudyRecipe)
-    arm = next(one for one in recipe.all_arms() if one.name == "vote-2")
+    narrow = next(one for one in recipe.all_arms() if one.name == "vote-2")
     questions = [trace.question for trace in traces(tmp_path / "study")["greedy, seed-0"].values()]
     out = source.parent.parent.parent / "vote-2" / "seed-0" / "traces.jsonl"
-    assert asyncio.run(derive(arm, 0, source, out, questions, engine, None)) == 0
+    assert asyncio.run(derive(narrow, 0, source, out, questions, engine, None)) == 0
     study(tmp_path, engine)
     assert len(read_jsonl(out, Trace)) == 5

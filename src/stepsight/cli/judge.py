@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.model_options import choose_model
 from stepsight.cli.options import JsonOption, check_writable
 from stepsight.cli.taking import takes
 

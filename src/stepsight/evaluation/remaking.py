@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -129,7 +130,7 @@ async def remake(
 
     def ordered() -> Iterator[Trace]:
         nonlocal changed
-        places = {digest: place for digest, place in _scan(partial)}
+        places = dict(_scan(partial))
         with partial.open("rb") as stream:
             for trace in _sound(source, limit):
                 stream.seek(places[_digest(trace)])
@@ -182,8 +183,6 @@ def _scan(partial: Path) -> Iterator[tuple[str, int]]:
     place = 0
     with partial.open("rb") as stream:
         for line in stream:
-            try:
+            with suppress(ValueError):
                 yield _Finished.model_validate_json(line).source, place
-            except ValueError:
-                pass
             place += len(line)

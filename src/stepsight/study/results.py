@@ -21,7 +21,8 @@ class ArmResult(Record):
     """One arm over all questions and seeds.
 
     accuracy: mean over questions. tokens: generated and judge's, per question; `generated` the former alone. seconds:
-    of searches that ran beside others, per question; None for an arm that was `derived` from the run named. against: paired differences in accuracy, by what they are to.
+    of searches that ran beside others, per question; None for an arm that was `derived` from the run named there.
+    against: paired differences in accuracy, by what they are to.
     """
 
     name: str
