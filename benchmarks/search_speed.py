@@ -19,9 +19,10 @@ from pathlib import Path
 
 from naive import Naive
 
-from stepsight.assembly import LoadedModel, ModelChoice, build_judge, load_model, resolve_model
+from stepsight.assembly import LoadedModel, ModelChoice, build_judge, load_model
 from stepsight.engines.placement import MAX_ROWS, Placement
 from stepsight.engines.transformers.loading import load_model as load_weights
+from stepsight.model_folders import resolve_model
 from stepsight.pictures import load_picture
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import SearchSettings

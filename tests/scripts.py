@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.judges.pairwise import SelfJudge
+from stepsight.model_folders import ModelCard
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import SampleRequest, ScoreRequest
 from stepsight.stages import STAGES, Stage, render, render_stage

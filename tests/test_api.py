@@ -14,9 +14,10 @@ from tests.scripts import ANSWER, scripted_model
 import stepsight
 from stepsight import Event, InputError, ModelError, PictureError, SearchSettings, Trace, aask, ask, derive_seed
 from stepsight.api import Answer, Notice, question_about
-from stepsight.assembly import LoadedModel, ModelCard, ModelChoice
+from stepsight.assembly import LoadedModel, ModelChoice
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import CapabilityError, StepsightError
+from stepsight.model_folders import ModelCard
 from stepsight.protocols import OnText, SampleRequest, SampleResult
 from stepsight.stages import STAGES, Stage
 

@@ -12,17 +12,15 @@ from tests.scripts import scripted_model
 
 from stepsight.assembly import (
     LoadedModel,
-    ModelCard,
     ModelChoice,
     build_judge,
     check_names,
     load_model,
     loaded,
-    read_card,
-    resolve_model,
 )
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
+from stepsight.model_folders import ModelCard, read_card, resolve_model
 from stepsight.protocols import SearchSettings
 from stepsight.search import STRATEGIES
 

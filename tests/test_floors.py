@@ -49,6 +49,7 @@ FLOORS = {
     "evaluation": 5,
     "study": 5,
     "reports": 5,
+    "model_folders": 6,
     "assembly": 6,
     "diagnosis": 6,
     "api": 6,

@@ -8,57 +8,33 @@ build_judge   needs the engine, for some judges ask it
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import Field, ValidationError
 
 from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
 from stepsight.errors import CapabilityError, InputError, ModelError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.pairwise import SelfJudge
+from stepsight.judges.reward import RewardJudge, WordsReward
 from stepsight.judges.vote import VoteJudge
 from stepsight.judges.written import WrittenJudge
+from stepsight.model_folders import CARD, DELTA, PICO, ModelCard, read_card, resolve_model
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
-from stepsight.records import Record
 from stepsight.search import is_judged, strategy
 from stepsight.search.checks import check_settings
 
 if TYPE_CHECKING:
     from stepsight.engines.openai import ProbeReport
 
-PICO = "pico"
-"""The name of the shipped model."""
-CARD = "stepsight.json"
-"""What a model folder may say about itself."""
 KEPT_MODELS = 2
 """So many loaded models stay in memory; the one unused for longest goes first."""
-
-_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
-
-
-class ModelCard(Record):
-    """`stepsight.json` in a model folder: how the model wants to be used.
-
-    name: what to call it. judge_prompts: the version of judging texts it understands. world_only: it knows the drawn
-    world and nothing else. note: a sentence for whoever uses it. cutoffs: by judge, which score of a reasoning is good
-    enough for `swires` (see `stepsight calibrate`).
-    """
-
-    name: str = ""
-    judge_prompts: str = "paper-1"
-    world_only: bool = False
-    note: str = ""
-    cutoffs: dict[str, float] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +50,8 @@ class ModelChoice:
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
     a few servers do not survive. `judge_prompts` overrides the version of judging texts on the model's card: a model
-    behind a server has no card.
+    behind a server has no card. `reward` names the reward model for the judge `reward`; empty: the one on the model's
+    card.
 
     Raises:
         InputError: an option makes no sense.
@@ -97,6 +74,7 @@ class ModelChoice:
     server: str = ""
     server_seeds: bool = False
     judge_prompts: str = ""
+    reward: str = ""
 
     def __post_init__(self) -> None:
         check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb, self.draft_tokens)
@@ -134,12 +112,17 @@ class SearchChoice:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An engine with its card; `seconds` is what loading took. Of a server, `probe` says what it was seen to do."""
+    """An engine with its card; `seconds` is what loading took. Of a server, `probe` says what it was seen to do.
+
+    `choice` is what it was loaded for, and `rewards` keeps the reward models loaded beside it, by name.
+    """
 
     engine: Engine
     card: ModelCard
     seconds: float = 0.0
     probe: ProbeReport | None = None
+    choice: ModelChoice | None = None
+    rewards: dict[str, RewardJudge] = field(default_factory=dict, compare=False, repr=False)
 
     async def aclose(self) -> None:
         """Let go of what the engine holds in the running event loop: a server's connections."""
@@ -188,8 +171,54 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         return LikelihoodJudge(cutoff=model.card.cutoffs.get(name))
     if name == "vote":
         return VoteJudge()
+    if name == "reward":
+        return reward_judge(model)
     prompts = judge_prompts(model.card.judge_prompts)
     return WrittenJudge(model.engine, prompts) if name == "written" else SelfJudge(model.engine, prompts)
+
+
+def reward_judge(model: LoadedModel) -> RewardJudge:
+    """The judge that asks the reward model which the model's choice names, or else its card; loaded at the first call.
+
+    Raises:
+        InputError: neither names one.
+        ModelError: it cannot be loaded, or is none.
+        CapabilityError: the model runs on a server, and its card names none.
+    """
+    named = model.choice.reward if model.choice is not None else ""
+    if not named and not model.card.reward:
+        raise InputError(
+            f"nobody says which reward model judges the answers of {model.engine.name}",
+            hint="name one with --reward: a folder that `stepsight train` made of a recipe with `task: reward`",
+        )
+    key = named or model.card.reward
+    if key not in model.rewards:
+        own = Path(resolve_model(model.choice.name if model.choice else PICO))
+        model.rewards[key] = _load_reward(resolve_model(named) if named else str(own / model.card.reward), model)
+    return model.rewards[key]
+
+
+def _load_reward(source: str, model: LoadedModel) -> RewardJudge:
+    from stepsight.engines.transformers import TransformersEngine
+
+    folder = Path(source)
+    card = read_card(folder)
+    if card.words is None:
+        raise ModelError(f"{source} is no reward model: its {CARD} names no words", hint="see docs/rewards.md")
+    choice = model.choice or ModelChoice()
+    engine = TransformersEngine.load(
+        folder / card.base,
+        device=choice.device,
+        dtype=choice.dtype,
+        name=card.name,
+        cache_gb=choice.cache_gb,
+        max_rows=choice.max_rows,
+        threads=choice.threads,
+        delta=folder / DELTA if card.base else None,
+        beside=model.engine if isinstance(model.engine, TransformersEngine) else None,
+    )
+    words = WordsReward(engine, *card.words)
+    return RewardJudge(words, gather=card.gather, cutoff=card.cutoffs.get("reward"))
 
 
 def with_judge_prompts(model: LoadedModel, version: str) -> LoadedModel:
@@ -234,50 +263,6 @@ def check_choice(choice: ModelChoice) -> None:
             raise InputError(f"--{flag} is for models that run here, not on a server", hint=f"leave --{flag} away")
 
 
-def resolve_model(name: str) -> str:
-    """The folder or hub id that `name` stands for, checked as far as possible without loading.
-
-    Raises:
-        ModelError: it can be neither, or the folder holds no model.
-    """
-    if name == PICO:
-        folder = Path(str(files("stepsight") / "pico"))
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
-    elif Path(name).exists():
-        raise ModelError(f"{name} is a file, not a model", hint="give the folder that holds config.json")
-    elif _HUB_ID.fullmatch(name):
-        return name
-    else:
-        raise ModelError(
-            f"there is no model folder {name!r}", hint=f"give a folder, a hub id such as owner/model, or {PICO}"
-        )
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} holds no config.json", hint="give the folder of a saved transformers model")
-    return str(folder)
-
-
-def read_card(folder: Path) -> ModelCard:
-    """The card of a model folder; the default one where there is no `stepsight.json`.
-
-    Raises:
-        ModelError: the card is malformed.
-    """
-    path = folder / CARD
-    if not path.is_file():
-        return ModelCard(name=folder.name)
-    try:
-        card = ModelCard.model_validate_json(path.read_bytes())
-        judge_prompts(card.judge_prompts)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise ModelError(f"{path}: {where}: {fault['msg']}", hint="see ModelCard for its keys") from error
-    except InputError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return card if card.name else card.model_copy(update={"name": folder.name})
-
-
 _shelf: OrderedDict[ModelChoice, LoadedModel] = OrderedDict()
 _shelf_lock = threading.Lock()
 
@@ -312,7 +297,8 @@ def _load(choice: ModelChoice) -> LoadedModel:
         served = connected(choice.server, choice.name, default=PICO, seeds=choice.server_seeds)
         card = ModelCard(name=served.server.model)
         seconds = time.perf_counter() - started
-        return with_judge_prompts(LoadedModel(served, card, seconds, served.report), choice.judge_prompts)
+        made = LoadedModel(served, card, seconds, served.report, choice)
+        return with_judge_prompts(made, choice.judge_prompts)
     source = resolve_model(choice.name)
     card = read_card(Path(source)) if Path(source).is_dir() else ModelCard(name=source)
     from stepsight.engines.transformers import TransformersEngine
@@ -334,4 +320,5 @@ def _load(choice: ModelChoice) -> LoadedModel:
         shared_prefix=choice.shared_prefix,
         draft_tokens=choice.draft_tokens,
     )
-    return with_judge_prompts(LoadedModel(engine, card, time.perf_counter() - started), choice.judge_prompts)
+    made = LoadedModel(engine, card, time.perf_counter() - started, choice=choice)
+    return with_judge_prompts(made, choice.judge_prompts)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from stepsight.assembly import ModelCard, ModelChoice, read_card, resolve_model
+from stepsight.assembly import ModelChoice
 from stepsight.errors import StepsightError
 from stepsight.findings import Diagnosis, Machine, Memory, Model, Problem, Room, SelfCheck, Shape, Torch
 from stepsight.machine import look_at_machine
+from stepsight.model_folders import ModelCard, read_card, resolve_model
 
 _GIGABYTE = 2**30
 

@@ -111,7 +111,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ValueRequest:
-    """Ask how good the assistant's turn is so far: `answer`, behind the turns. It ends with a stage, or with the turn."""
+    """Ask how good the assistant's turn is so far: `answer`, which ends with a stage or with the turn."""
 
     turns: tuple[Turn, ...]
     answer: tuple[Piece, ...]

@@ -10,11 +10,12 @@ from PIL import Image
 from tests.scripts import ANSWER, scripted_model
 
 from stepsight import Trace, ask
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.cli.ask import EXAMPLE_QUESTION, example_picture, what_is_asked
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import InputError
+from stepsight.model_folders import ModelCard
 from stepsight.stages import STAGES
 
 

@@ -9,10 +9,11 @@ import pytest
 from tests.scripts import rated, scripted_model, written
 
 from stepsight import EngineError, Question, write_jsonl
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.evaluation import EvaluationReport
+from stepsight.model_folders import ModelCard
 from stepsight.protocols import OnText, SampleRequest, SampleResult
 
 COUNT = 6

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from stepsight.assembly import resolve_model
 from stepsight.cli.app import run
+from stepsight.model_folders import resolve_model
 
 
 def test_the_shipped_model_is_written_as_servers_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

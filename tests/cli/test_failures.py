@@ -17,9 +17,10 @@ from PIL import Image
 
 import stepsight
 from stepsight import EngineError
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.engines.scripted import ScriptedEngine
+from stepsight.model_folders import ModelCard
 
 SOURCE = Path(stepsight.__file__).parent.parent
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.doubles import DreamEngine
 
-from stepsight.assembly import read_card
 from stepsight.cli.app import run
 from stepsight.engines.scripted import ScriptedEngine
 from stepsight.errors import CapabilityError, InputError
@@ -25,6 +24,7 @@ from stepsight.evaluation.statistics import auroc
 from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.judges import LikelihoodJudge, SelfJudge
 from stepsight.judges.oracle import OracleJudge
+from stepsight.model_folders import read_card
 from stepsight.prompts import judge_prompts
 from stepsight.protocols import SearchSettings
 from stepsight.records import Candidate, Question, Trace, Verdict

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.doubles import DreamEngine
 
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
+from stepsight.model_folders import ModelCard
 from stepsight.cli.app import run
 from stepsight.errors import InputError
 from stepsight.evaluation.narrowing import DERIVED, narrowed, why_not

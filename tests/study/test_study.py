@@ -10,11 +10,12 @@ import pytest
 import yaml
 from tests.doubles import EVERYTHING, DreamEngine
 
-from stepsight.assembly import LoadedModel, ModelCard
+from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.errors import RecipeError
 from stepsight.evaluation.report import EvaluationReport, Judging, Row, summarise
 from stepsight.jsonl import read_jsonl
+from stepsight.model_folders import ModelCard
 from stepsight.recipes import load_recipe
 from stepsight.records import Trace, Usage
 from stepsight.reports.study import study_heading

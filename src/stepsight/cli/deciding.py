@@ -36,17 +36,19 @@ def open_judge(context: typer.Context, choice: ModelChoice, judge: str, errors: 
         InputError: there is no such judge.
     """
     from stepsight.assembly import check_choice, load_model, with_judge_prompts
-    from stepsight.cli.study_judges import build_study_judge
+    from stepsight.cli.study_judges import ASK_NO_MODEL, build_study_judge
 
     ready = brought_model(context)
-    if ready is None and judge not in ("likelihood", "vote", "oracle"):
+    if ready is None and judge not in ASK_NO_MODEL:
         check_choice(choice)
         with errors.status(f"loading {choice.name}"):
             ready = load_model(choice)
     model = None if ready is None else with_judge_prompts(ready, choice.judge_prompts)
     identity: dict[str, object] = {"judge": judge}
-    if model is not None:
-        identity |= {"model": model.engine.name, "judge_prompts": model.card.judge_prompts}
+    if judge not in ASK_NO_MODEL and model is not None:
+        named = ("name", "revision", "server", "dtype", "quantize", "reward")
+        identity |= {"engine": model.engine.name, "judge_prompts": model.card.judge_prompts}
+        identity |= {f"model.{key}": getattr(choice, key) for key in named}
     return OpenJudge(build_study_judge(judge, model), model, identity)
 
 

@@ -13,9 +13,9 @@ def export_command(
     model: Annotated[str, typer.Option("--model", "-m", help="pico (shipped), or a model folder.")] = "pico",
 ) -> None:
     """Write a model folder in the layout that vLLM and other servers read."""
-    from stepsight.assembly import resolve_model
     from stepsight.cli.options import check_folder
     from stepsight.errors import InputError, MissingExtraError
+    from stepsight.model_folders import resolve_model
 
     folder = Path(resolve_model(model))
     if not folder.is_dir():

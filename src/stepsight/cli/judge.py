@@ -172,8 +172,8 @@ def _card_of(model: str) -> Path:
 
 
 def _write_cutoff(card: Path, judge: str, cutoff: float) -> None:
-    from stepsight.assembly import read_card
     from stepsight.files import whole_file
+    from stepsight.model_folders import read_card
 
     held = read_card(card.parent)
     changed = held.model_copy(update={"cutoffs": {**held.cutoffs, judge: round(cutoff, 6)}})

@@ -102,6 +102,16 @@ JudgePromptsOption = Annotated[
     ),
 ]
 
+RewardOption = Annotated[
+    str,
+    typer.Option(
+        "--reward",
+        help="The reward model of the judge `reward`. Default: what the model's card names (pico has one).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+
 
 def choose_model(
     model: ModelOption = "pico",
@@ -121,6 +131,7 @@ def choose_model(
     server: ServerOption = "",
     server_seeds: ServerSeedsOption = False,
     judge_prompts: JudgePromptsOption = "",
+    reward: RewardOption = "",
 ) -> ModelChoice:
     """What the options say, checked.
 
@@ -147,6 +158,7 @@ def choose_model(
         server=server,
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,
+        reward=reward,
     )
 
 

@@ -127,8 +127,8 @@ class WordsReward:
         can = self.engine.capabilities
         if not (can.logprobs and can.prefix):
             raise CapabilityError(
-                f"a reward model that answers in words needs log-probabilities behind an answer, and {self.engine.name} "
-                "gives none",
+                "a reward model that answers in words needs log-probabilities behind an answer, and "
+                f"{self.engine.name} gives none",
                 hint="run it in this process, or name a scoring endpoint",
             )
 

@@ -23,7 +23,7 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 WHOLE = ("best-of-n", "vote")
-"""Searches that draw whole answers, each by its slot alone, so that the first N of a wide run are what width N draws."""
+"""Searches that draw whole answers, each by its slot alone: the first N of a wide run are those of width N."""
 
 
 def is_judged(name: str, width: int) -> bool:

@@ -161,31 +161,34 @@ def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, 
     return batch
 
 
-def mark_tokens(tokenizer: Any, row: Encoded, user: str, marks: Sequence[Mark]) -> Encoded:
-    """Put marks on the tokens with which the marked words of the user's turn end.
+def mark_tokens(tokenizer: Any, row: Encoded, text: str, marks: Sequence[Mark], *, end_weight: float = 1.0) -> Encoded:
+    """Put marks on the tokens with which the marked words of a turn end.
 
     Args:
-        tokenizer: a fast tokenizer, whose tokens of `user` stand in the row as they are.
+        tokenizer: a fast tokenizer, whose tokens of `text` stand in the row as they are.
         row: the exchange, encoded.
-        user: text of its only user turn.
-        marks: words of `user`.
+        text: of one turn; if it is said twice, the later one is marked.
+        marks: words of `text`, and ends of its stages.
+        end_weight: weight of the loss at the end of a stage; that of a word is 1.
 
     Raises:
-        ValueError: the user's turn is not found in the row.
+        ValueError: the text is not found in the row.
     """
     if not marks:
         return row
-    piece = tokenizer(user, add_special_tokens=False, return_offsets_mapping=True)
+    piece = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, wanted = row.ids.tolist(), piece["input_ids"]
     starts = [place for place in range(len(ids) - len(wanted), -1, -1) if ids[place : place + len(wanted)] == wanted]
     if not starts:
-        raise ValueError("the user's turn is not found among the tokens")
-    ends = {mark.end: mark.right for mark in marks}
+        raise ValueError("the marked text is not found among the tokens")
+    ends = {mark.end: mark for mark in marks}
     values = torch.full((len(ids),), IGNORED)
+    weights = row.weights.clone()
     for place, (_, end) in enumerate(piece["offset_mapping"], start=starts[0]):
         if end in ends:
-            values[place] = int(ends[end])
-    return replace(row, marks=values)
+            values[place] = int(ends[end].right)
+            weights[place] = end_weight if ends[end].closes else 1.0
+    return replace(row, marks=values, weights=weights)
 
 
 def stretch(row: Encoded, rng: random.Random, picture: int) -> Encoded:

@@ -1,4 +1,4 @@
-"""The loss of fine-tuning: weighted cross entropy on labelled tokens, and on marks where judging is taught."""
+"""The losses: of fine-tuning, on labelled tokens and on marks where judging is taught; of reward models, on marks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from stepsight.errors import InputError
 from stepsight.training.encoding import IGNORED
 from stepsight.training.recipe import Marks
 
@@ -84,6 +85,48 @@ class MarkedLoss:
 
     def _keep(self, layer: Any, inputs: Any, output: Any) -> None:
         self._hidden.append(output[0] if isinstance(output, tuple) else output)
+
+
+class RewardLoss:
+    """Cross entropy between two words, at marked words of an answer and at the ends of its stages.
+
+    What is read there is what `judges.reward.WordsReward` reads later: the log-odds of the two as the next token.
+
+    Args:
+        tokenizer: makes one token of each word.
+        words: what stands for right, and for wrong.
+        wrong: what a wrong mark counts against a right one.
+
+    Raises:
+        InputError: a word is several tokens.
+    """
+
+    def __init__(self, tokenizer: Any, words: tuple[str, str], wrong: float) -> None:
+        tokens = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        if any(len(ids) != 1 for ids in tokens):
+            raise InputError(
+                f"{words[0]!r} and {words[1]!r} are not one token each", hint="take other `words` for the recipe"
+            )
+        self.words, self.wrong = [ids[0] for ids in tokens], wrong
+
+    def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and how many ends of stages and words are told rightly, right and wrong ones apart."""
+        inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights", "marks")}
+        hidden = model.model(**inputs, use_cache=False).last_hidden_state
+        where = batch["marks"] != IGNORED
+        right, wrong = model.lm_head.weight[self.words]
+        odds = (hidden[where] @ (right - wrong)).float()  # [marked]
+        truth = batch["marks"][where].float()
+        weights = batch["weights"][where] * torch.where(truth > 0, 1.0, self.wrong)
+        loss = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
+        ends = batch["weights"][where] > 1
+        told = (odds > 0) == (truth > 0)
+        return loss, {
+            "right_ends_passed": _mean(told[ends & (truth > 0)].float()),
+            "wrong_ends_found": _mean(told[ends & (truth == 0)].float()),
+            "right_words_passed": _mean(told[~ends & (truth > 0)].float()),
+            "wrong_words_found": _mean(told[~ends & (truth == 0)].float()),
+        }
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:

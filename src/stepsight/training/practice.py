@@ -19,13 +19,16 @@ WINDOW = 8
 FAULTS = {"every": EVERY_FAULT, "own": OWN_FAULTS, "long": LONG_FAULTS}
 
 
-class Practice(Dataset[Encoded]):
-    """`len` lessons, to be read in order: batches hold lessons of like length, and come in random order."""
+class Windows(Dataset[Encoded]):
+    """`length` rows, to be read in order: batches hold rows of like length, and come in random order."""
 
-    def __init__(self, lessons: WorldLessons, processor: Any, *, batch: int, length: int) -> None:
-        self.lessons, self.processor, self.batch, self.length = lessons, processor, batch, length
-        self.prompts = judge_prompts(lessons.judge_prompts)
+    def __init__(self, *, seed: int, batch: int, length: int) -> None:
+        self.seed, self.batch, self.length = seed, batch, length
         self._window: tuple[int, Sequence[Encoded]] = (-1, ())
+
+    def draw(self, number: int, size: int, rng: random.Random) -> list[Encoded]:
+        """The `size` rows of a window, in any order."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return self.length
@@ -38,7 +41,24 @@ class Practice(Dataset[Encoded]):
         return self._window[1][place]
 
     def _draw_window(self, number: int, size: int) -> list[Encoded]:
-        rng = random.Random(f"practice:{self.lessons.seed}:{number}")
+        rng = random.Random(f"practice:{self.seed}:{number}")
+        rows = self.draw(number, size, rng)
+        rows.sort(key=lambda row: len(row.ids))
+        batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
+        rng.shuffle(batches)
+        return [row for batch in batches for row in batch]
+
+
+class Practice(Windows):
+    """Lessons drawn from the world while training goes on."""
+
+    def __init__(self, lessons: WorldLessons, processor: Any, *, batch: int, length: int) -> None:
+        super().__init__(seed=lessons.seed, batch=batch, length=length)
+        self.lessons, self.processor = lessons, processor
+        self.prompts = judge_prompts(lessons.judge_prompts)
+
+    def draw(self, number: int, size: int, rng: random.Random) -> list[Encoded]:
+        """Lessons of the mixture's kinds."""
         kinds = rng.choices(list(self.lessons.mixture), list(self.lessons.mixture.values()), k=size)
         rows = []
         for place, kind in enumerate(kinds):
@@ -60,7 +80,4 @@ class Practice(Dataset[Encoded]):
             if chance.random() < self.lessons.stretched:
                 row = stretch(row, chance, self.processor.image_token_id)
             rows.append(row)
-        rows.sort(key=lambda row: len(row.ids))
-        batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
-        rng.shuffle(batches)
-        return [row for batch in batches for row in batch]
+        return rows

@@ -119,6 +119,36 @@ class StagedRows(Recipe):
     seed: int = 0
 
 
+class GradedAnswers(Recipe):
+    """Answers graded by the world, from which a reward model learns whether each stage is right.
+
+    `traces` are files of `stepsight eval` on questions of the world, in which a model has written many answers a
+    question; `faulty` is the share of their rows drawn from answers in which some stage is wrong. `spoiled` is the
+    share of all rows that the world writes instead, mostly with a stage made wrong (see `WorldLessons` for `crowded`,
+    `muddled`, `faults` and `stretched`). `words` are what the model is to go on with behind a stage that is right, or
+    wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what a wrong mark
+    counts against a right one.
+    """
+
+    traces: list[Path] = Field(default_factory=list)
+    faulty: float = Field(default=0.5, ge=0, le=1)
+    spoiled: float = Field(default=0.5, ge=0, le=1)
+    crowded: float = Field(default=0.0, ge=0, le=1)
+    muddled: float = Field(default=0.3, ge=0, le=1)
+    faults: Literal["every", "own", "long"] = "own"
+    stretched: float = Field(default=0.0, ge=0, le=1)
+    words: tuple[str, str] = (" yes", " no")
+    end_weight: float = Field(default=5.0, gt=0)
+    wrong: float = Field(default=2.0, gt=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _something(self) -> GradedAnswers:
+        if self.spoiled < 1 and not self.traces:
+            raise ValueError("without traces all rows are spoiled: name traces, or set spoiled to 1")
+        return self
+
+
 class Optimisation(Recipe):
     """How long, how fast and how to save.
 
@@ -150,8 +180,11 @@ def _which_start(value: Any) -> str:
 
 
 def _which_data(value: Any) -> str:
-    rows = isinstance(value, StagedRows) or (isinstance(value, dict) and bool({"rows", "images"} & value.keys()))
-    return "StagedRows" if rows else "WorldLessons"
+    for model in (StagedRows, GradedAnswers):
+        told = {"rows", "images"} if model is StagedRows else {"traces", "spoiled", "faulty"}
+        if isinstance(value, model) or (isinstance(value, dict) and told & value.keys()):
+            return model.__name__
+    return "WorldLessons"
 
 
 # Chosen by what is written, so that a misspelt key is reported once and not for every alternative.
@@ -160,14 +193,21 @@ Start = Annotated[
     Discriminator(_which_start),
 ]
 Data = Annotated[
-    Annotated[WorldLessons, Tag("WorldLessons")] | Annotated[StagedRows, Tag("StagedRows")], Discriminator(_which_data)
+    Annotated[WorldLessons, Tag("WorldLessons")]
+    | Annotated[StagedRows, Tag("StagedRows")]
+    | Annotated[GradedAnswers, Tag("GradedAnswers")],
+    Discriminator(_which_data),
 ]
 
 
 class TrainRecipe(Recipe):
-    """One training run. `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning."""
+    """One training run.
 
-    task: Literal["align", "sft"]
+    `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning; `reward` teaches a copy
+    of a model to say of each stage of an answer whether it is right.
+    """
+
+    task: Literal["align", "sft", "reward"]
     start: Start
     data: Data | None = None
     optimisation: Optimisation
@@ -178,6 +218,8 @@ class TrainRecipe(Recipe):
     def _fits(self) -> TrainRecipe:
         if self.task == "sft" and self.data is None:
             raise ValueError("sft needs data: name a mixture of lessons, or a file of rows and its folder of images")
+        if (self.task == "reward") != isinstance(self.data, GradedAnswers):
+            raise ValueError("reward, and nothing else, learns from graded answers: name traces, or a share of spoiled")
         if self.task == "align" and self.data is not None:
             raise ValueError("align takes no data: it draws its own pictures")
         if self.optimisation.blend < 1 and not isinstance(self.start, StartFromFolder):

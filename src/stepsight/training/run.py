@@ -20,10 +20,11 @@ from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.encoding import collate
-from stepsight.training.losses import MarkedLoss, sft_loss
+from stepsight.training.graded import Graded
+from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
-from stepsight.training.recipe import StagedRows, TrainRecipe, WorldLessons
+from stepsight.training.recipe import GradedAnswers, StagedRows, TrainRecipe, WorldLessons
 from stepsight.training.rows import StagedDataset
 from stepsight.training.start import start_model, start_processor
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
@@ -120,6 +121,8 @@ def _dataset(recipe: TrainRecipe, processor: Any) -> Any:
     length = how.steps * how.batch
     if isinstance(recipe.data, WorldLessons):
         return Practice(recipe.data, processor, batch=how.batch, length=length)
+    if isinstance(recipe.data, GradedAnswers):
+        return Graded(recipe.data, processor, batch=how.batch, length=length)
     if isinstance(recipe.data, StagedRows):
         rows = StagedDataset(recipe.data, processor, length=length)
         if rows.faults:
@@ -137,6 +140,8 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
     loss: Loss = AlignLoss(processor.tokenizer) if recipe.task == "align" else sft_loss
     if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
         loss = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
+    if isinstance(recipe.data, GradedAnswers):
+        loss = RewardLoss(processor.tokenizer, recipe.data.words, recipe.data.wrong)
     if how.compile:
         # In place: `torch.compile` would wrap the module, and every weight's name would change.
         model.model.language_model.compile(dynamic=True)

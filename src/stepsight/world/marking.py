@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
 from stepsight.world.checker import ONE_THING, OPTIONS, STEP, read_step, split_finding
@@ -20,15 +20,16 @@ from stepsight.world.walks import Step, conditions_of, count_up, ends_at, examin
 
 @dataclass(frozen=True)
 class Mark:
-    """Whether the word from character `start` to `end` is right."""
+    """Whether the word from character `start` to `end` is right; or, at its closing tag (`closes`), a whole stage."""
 
     start: int
     end: int
     right: bool
+    closes: bool = False
 
     def moved(self, by: int) -> Mark:
         """The same mark in a longer text."""
-        return Mark(self.start + by, self.end + by, self.right)
+        return replace(self, start=self.start + by, end=self.end + by)
 
 
 def mark_caption(things: Sequence[Seen], text: str) -> list[Mark]:

@@ -33,8 +33,17 @@ def teach(
 
 def write_summary(rng: random.Random, program: Program) -> str:
     """What will be done, with every group by its canonical name."""
+    return f"{rng.choice(PLANS)} {_plan(program)}."
+
+
+def summaries(program: Program) -> tuple[str, ...]:
+    """All that `write_summary` may write for a program."""
+    return tuple(f"{opener} {_plan(program)}." for opener in PLANS)
+
+
+def _plan(program: Program) -> str:
     first, last = program.groups[0], program.groups[-1]
-    plan = {
+    return {
         "count": f"count the {first.many}",
         "exist": f"look for a {first.one}",
         "compare": (
@@ -46,7 +55,6 @@ def write_summary(rng: random.Random, program: Program) -> str:
         "subtract-two": f"take away the {first.many} and the {last.many} and count what is left",
         "add": f"count the {first.many} and add {program.amount}",
     }[program.family]
-    return f"{rng.choice(PLANS)} {plan}."
 
 
 def write_caption(rng: random.Random, things: Sequence[Seen]) -> str:

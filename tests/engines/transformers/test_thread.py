@@ -31,3 +31,16 @@ def test_what_fails_is_raised_and_the_thread_goes_on() -> None:
         thread.call(lambda: 1 / 0)
     assert thread.call(lambda: 3) == 3
     thread.end()
+
+
+def test_a_shared_thread_ends_with_its_last_user() -> None:
+    thread = OneThread("worker")
+    other = thread.shared()
+    assert other is thread
+    thread.end()
+    assert other.call(lambda: 3) == 3
+    running = other._begun
+    other.end()
+    assert running is not None
+    running.join(5)
+    assert not running.is_alive()

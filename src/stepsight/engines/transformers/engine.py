@@ -113,6 +113,7 @@ class TransformersEngine:
         ends = end_tokens(model, tokenizer)
         batch = Batch(runner, filler, Detokenizer(tokenizer), ends, max_rows=max_rows, max_bytes=room, breadth=breadth)
         encoder = PromptEncoder(processor, pictures, family)
+        self._thread = thread
         self._worker = Worker(thread, runner, filler, encoder, batch, threads=threads, piece=prefill_tokens)
         self._outbox: list[Job] = []
         self._closing = weakref.finalize(self, self._worker.close)
@@ -136,10 +137,14 @@ class TransformersEngine:
         threads: int | None = None,
         shared_prefix: str = "auto",
         draft_tokens: int | None = None,
+        delta: Path | None = None,
+        beside: TransformersEngine | None = None,
     ) -> TransformersEngine:
         """Load a model from a folder or the hub; see `__init__`, `Placement` and `loading.load_model` for the options.
 
-        `name` is what traces call the model; without one, what `model` says.
+        `name` is what traces call the model; without one, what `model` says. `delta` holds weights to put over those of
+        the model (see `deltas.py`). With `beside` it runs in the thread of that engine, and the two take turns: two
+        that compute at once are in each other's way (see `thread.py`).
 
         Raises:
             ModelError: The model cannot be used; the message says why in one line.
@@ -150,7 +155,12 @@ class TransformersEngine:
         check_sharing(shared_prefix)
         placement = Placement(device, device_map, dtype, attention, quantize)
         thread, loaded, processor = load_in_thread(
-            model, placement, revision=revision, trust_remote_code=trust_remote_code
+            model,
+            placement,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            delta=delta,
+            thread=None if beside is None else beside._thread,
         )
         return cls(
             loaded,

@@ -11,6 +11,7 @@ from typing import Any, cast
 from safetensors import SafetensorError
 
 from stepsight.engines.placement import Placement
+from stepsight.engines.transformers.deltas import apply_delta
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.placing import (
     check_placed,
@@ -31,17 +32,23 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def load_in_thread(
-    source: str | Path, placement: Placement, *, revision: str | None, trust_remote_code: bool
+    source: str | Path,
+    placement: Placement,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+    delta: Path | None = None,
+    thread: OneThread | None = None,
 ) -> tuple[OneThread, Any, Any]:
-    """`load_model` in the thread that is to run the model (see `thread.py`), which comes first.
+    """`load_model` in the thread that is to run the model (see `thread.py`), which comes first; `thread` is one in use.
 
     Raises:
-        ModelError, MissingExtraError: As `load_model`; the thread has ended then.
+        ModelError, MissingExtraError: As `load_model`; a thread of its own has ended then.
     """
-    thread = OneThread("stepsight-transformers")
+    thread = OneThread("stepsight-transformers") if thread is None else thread.shared()
     try:
         model, processor = thread.call(
-            lambda: load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code)
+            lambda: load_model(source, placement, revision=revision, trust_remote_code=trust_remote_code, delta=delta)
         )
     except BaseException:
         thread.end()
@@ -50,7 +57,12 @@ def load_in_thread(
 
 
 def load_model(
-    model: str | Path, placement: Placement, *, revision: str | None, trust_remote_code: bool
+    model: str | Path,
+    placement: Placement,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+    delta: Path | None = None,
 ) -> tuple[Any, Any]:
     """Load a model, ready to run, and its processor.
 
@@ -59,6 +71,7 @@ def load_model(
         placement: Where it goes and in what form.
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Whether code in the checkpoint may run.
+        delta: Weights to put over those of the model (see `deltas.py`).
 
     Raises:
         ModelError: Nothing usable is there; the message says what is missing.
@@ -96,6 +109,8 @@ def load_model(
         # The library fills gaps with random numbers and goes on.
         raise ModelError(f"the weights of {name} lack {len(missing)} tensors, such as {missing[0]}")
     check_placed(loaded)
+    if delta is not None:
+        apply_delta(loaded, delta)
     return loaded.eval(), processor
 
 

@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 class OneThread:
     """Runs what it is given, one after the other, in a daemon thread that begins with the first.
 
+    Several may use it, each with long work cut into turns; it ends when all have said so.
+
     The threads of an executor will not do: the interpreter waits for them at its end, and an engine that nobody closed
     would keep it waiting for ever.
     """
@@ -28,6 +30,7 @@ class OneThread:
         self._tasks: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._begun: threading.Thread | None = None
+        self._users = 1
 
     @property
     def inside(self) -> bool:
@@ -48,9 +51,19 @@ class OneThread:
         """Run `act` and wait for what comes of it; what it raises is raised here."""
         return self.start(act).result()
 
+    def shared(self) -> OneThread:
+        """The same thread, for one more who uses it."""
+        with self._lock:
+            self._users += 1
+        return self
+
     def end(self) -> None:
-        """Let the thread end behind what it was given."""
-        self._tasks.put(None)
+        """Let the thread end behind what it was given, if nobody else uses it."""
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self._tasks.put(None)
 
 
 def _work(tasks: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]) -> None:

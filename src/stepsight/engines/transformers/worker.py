@@ -68,13 +68,14 @@ class Worker:
         self._batch = batch
         self._threads = threads
         self._piece = piece
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._inbox: deque[Job] = deque()
         self._scoring: deque[ScoreJob] = deque()
         self._waiting: deque[SampleJob] = deque()
         self._parts: deque[_Part] = deque()
         self._filling: _Filling | None = None
         self._closed = False
+        self._under_way = False
         self._running: Future[None] | None = None
 
     def submit(self, jobs: list[Job]) -> None:
@@ -83,46 +84,47 @@ class Worker:
         Raises:
             EngineError: The engine is closed.
         """
-        with self._condition:
+        with self._lock:
             if self._closed:
                 raise EngineError("the engine is closed")
             self._inbox.extend(jobs)
-            if self._running is None:
-                self._running = self._thread.start(self._run)
-            self._condition.notify()
+            if not self._under_way:
+                self._under_way = True
+                self._running = self._thread.start(self._next_turn)
 
     def close(self) -> None:
         """Stop after the running step; what is not finished fails."""
-        with self._condition:
+        with self._lock:
             self._closed = True
-            self._condition.notify()
             running = self._running
         self._thread.end()
         if running is not None and not self._thread.inside:
             wait([running])
 
-    def _run(self) -> None:
+    def _next_turn(self) -> None:
+        """One turn, and then whatever else the thread has to do: it may serve other workers, who take turns with it."""
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            while (arrived := self._take()) is not None:
+        with self._lock:
+            closed, arrived = self._closed, list(self._inbox)
+            self._inbox.clear()
+        if not closed:
+            with torch.inference_mode():
                 try:
                     self._turn(arrived)
                 except Exception as error:
                     _log.exception("a batch failed")
                     self._fail_all(arrived, error)
-        self._fail_all([], EngineError("the engine was closed while working"))
-
-    def _take(self) -> list[Job] | None:
-        with self._condition:
-            if not (self._inbox or self._busy or self._closed):
-                self._batch.rest()
-                self._condition.wait_for(lambda: self._inbox or self._closed)
-            if self._closed:
-                return None
-            arrived = list(self._inbox)
-            self._inbox.clear()
-            return arrived
+            arrived = []
+        with self._lock:
+            closed = self._closed
+            self._under_way = not closed and bool(self._inbox or self._busy)
+            if self._under_way:
+                self._running = self._thread.start(self._next_turn)
+        if closed:
+            self._fail_all(arrived, EngineError("the engine was closed while working"))
+        elif not self._under_way:
+            self._batch.rest()
 
     @property
     def _busy(self) -> bool:
@@ -279,7 +281,7 @@ class Worker:
         parts = [part.job for part in self._parts]
         filling = [] if self._filling is None else self._filling.jobs
         lanes = [lane.job for lane in (*self._batch.lanes, *self._batch.parked)]
-        with self._condition:
+        with self._lock:
             late = list(self._inbox) if self._closed else []
         for job in [*arrived, *late, *self._scoring, *self._waiting, *filling, *parts, *lanes]:
             if not job.over:

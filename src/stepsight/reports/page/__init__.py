@@ -111,16 +111,14 @@ def _picture(trace: Trace, named: set[str]) -> str:
         for row in range(7)
         for place, column in enumerate("ABCDEFG")
     )
-    if not _gridded(trace):
-        cells = ""
-    else:
-        cells += "".join(
-            f'<text x="{place + 0.5}" y=".3">{"ABCDEFG"[place]}</text><text x=".15" y="{place + 0.6}">{place + 1}</text>'
-            for place in range(7)
-        )
-    grid = f'<svg viewBox="0 0 7 7" preserveAspectRatio="none" aria-hidden="true">{cells}</svg>' if cells else ""
+    names = "".join(
+        f'<text x="{place + 0.5}" y=".3">{column}</text><text x=".15" y="{place + 0.6}">{place + 1}</text>'
+        for place, column in enumerate("ABCDEFG")
+    )
+    grid = f'<svg viewBox="0 0 7 7" preserveAspectRatio="none" aria-hidden="true">{cells}{names}</svg>'
+    image = f'<img alt="the picture asked about" src="data:image/{kind};base64,{data}">'
     # In focus it is large where the screen is small.
-    return f'<div class=picture tabindex=0><img alt="the picture asked about" src="data:image/{kind};base64,{data}">{grid}</div>'
+    return f"<div class=picture tabindex=0>{image}{grid if _gridded(trace) else ''}</div>"
 
 
 def _hash(text: str) -> str:
