@@ -17,14 +17,17 @@ from tests.doubles import DreamEngine
 from tests.traces import traces as any_traces
 
 from stepsight import parquet
+from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.errors import InputError, MissingExtraError, RecordError
 from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.judges import LikelihoodJudge
+from stepsight.model_folders import ModelCard
 from stepsight.protocols import SearchSettings
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage
 from stepsight.search import stage_beam
 from stepsight.tracefiles import read_traces, scan_traces, sift_traces, trace_file, write_traces
+from stepsight.world.split import save_split
 
 
 def odd() -> Trace:
@@ -200,3 +203,30 @@ async def test_the_verb_converts_both_ways_and_sets_bad_rows_aside(
     source.write_text("nothing\n")
     assert run(["convert", str(source), str(tmp_path / "none.parquet")]) == 2
     assert not (tmp_path / "none.parquet").exists()
+
+
+def test_every_verb_that_reads_traces_reads_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = LoadedModel(DreamEngine(), ModelCard(name="dream", judge_prompts="short-2"))
+    questions = str(save_split("train", seed=8, count=4, out=tmp_path))
+    evaluated = ["eval", "--questions", questions, "--judge", "likelihood", "--json"]
+    assert run([*evaluated, "--out", str(tmp_path / "run")], model=model) == 0
+    folder = tmp_path / "packed"
+    assert run(["convert", str(tmp_path / "run"), str(folder / "traces.parquet")]) == 0
+    packed = str(folder / "traces.parquet")
+    said = []
+    for given in (str(tmp_path / "run"), str(folder), packed):
+        capsys.readouterr()
+        assert run(["judge", given, "--json"]) == 0
+        assert run(["judge", given, "--judge", "oracle", "--json"]) == 0
+        assert run(["calibrate", given, "--json"]) == 0
+        assert run(["show", given]) == 0
+        said.append(capsys.readouterr().out)
+        assert run([*evaluated, "--compare", given], model=model) == 0
+        assert json.loads(capsys.readouterr().out)["compared"]["n"] == 4
+        assert run(["rejudge", given, "--judge", "oracle", "--out", str(tmp_path / "again.jsonl")]) == 0
+    assert len(set(said)) == 1
+    Path(packed).write_bytes(b"PAR1 no more")
+    for words in (["judge"], ["calibrate"], ["show"], ["rejudge", "--judge", "oracle", "--out", "a.jsonl"]):
+        capsys.readouterr()
+        assert run([words[0], packed, *words[1:]]) == 2
+        assert "error: " in capsys.readouterr().err

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.doubles import DreamEngine
 
 from stepsight.assembly import LoadedModel
-from stepsight.model_folders import ModelCard
 from stepsight.cli.app import run
 from stepsight.errors import InputError
 from stepsight.evaluation.narrowing import DERIVED, narrowed, why_not
@@ -20,6 +19,7 @@ from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.judges import LikelihoodJudge, SelfJudge, VoteJudge
 from stepsight.judges.oracle import OracleJudge
 from stepsight.judges.reward import RewardJudge, WordsReward
+from stepsight.model_folders import ModelCard
 from stepsight.prompts import judge_prompts
 from stepsight.protocols import Adaptive, Budget, Judge, SearchSettings, Swires
 from stepsight.records import Candidate, Question, Trace
@@ -61,8 +61,8 @@ async def test_the_derived_trace_is_the_one_that_is_really_run(
     least = 2 if greedy_first and wide > 1 else 1
     width = data.draw(st.integers(least, wide))
     settings = SearchSettings(width=wide, seed=seed, greedy_first=greedy_first)
-    # The wide run was judged by another, or by nobody.
-    broad = await strategy(source)(QUESTION, DreamEngine(faulty=faulty), LikelihoodJudge(), settings)
+    # The wide run was judged by another, whose tokens are no part of the narrower one, or by nobody.
+    broad = await strategy(source)(QUESTION, DreamEngine(faulty=faulty), judges()["self"], settings)
     asked = judges()[judge] if is_judged(search, width) else None
     real = await strategy(search)(QUESTION, DreamEngine(faulty=faulty), asked, replace(settings, width=width))
     derived = await narrowed(broad, width, strategy=search, judge=judges()[judge])

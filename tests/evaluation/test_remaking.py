@@ -187,3 +187,26 @@ def test_the_verb_sets_bad_rows_aside_and_reads_and_writes_parquet(
     write_traces(other, read_traces(out))
     assert run(["rejudge", str(other), "--judge", "likelihood", "--out", str(out)]) == 0
     assert {one.judge for one in read_traces(out)} == {"likelihood"}
+
+
+def test_the_verb_says_what_is_kept_when_it_stops_and_goes_on_for_the_same_judge_alone(
+    source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = source.with_name("again.jsonl")
+    command = ["rejudge", str(source), "--out", str(out), "--concurrency", "1", "--json"]
+
+    async def failing(trace: Trace, judge: VoteJudge) -> Trace:
+        if trace.question.id == "q3":
+            raise EngineError("the server went away")
+        return await rejudged(trace, judge)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stepsight.evaluation.rejudging.rejudged", failing)
+        assert run([*command, "--judge", "vote"]) == 1
+    said = capsys.readouterr().err
+    assert "3 of 12 are finished and kept in" in said
+    assert "the same command goes on" in said
+    assert run([*command, "--judge", "likelihood"]) == 2
+    assert "other judge" in capsys.readouterr().err
+    assert run([*command, "--judge", "vote"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] == 3
