@@ -214,16 +214,16 @@ def test_every_verb_that_reads_traces_reads_parquet(tmp_path: Path, capsys: pyte
     assert run(["convert", str(tmp_path / "run"), str(folder / "traces.parquet")]) == 0
     packed = str(folder / "traces.parquet")
     said = []
-    for given in (str(tmp_path / "run"), str(folder), packed):
+    for path in (str(tmp_path / "run"), str(folder), packed):
         capsys.readouterr()
-        assert run(["judge", given, "--json"]) == 0
-        assert run(["judge", given, "--judge", "oracle", "--json"]) == 0
-        assert run(["calibrate", given, "--json"]) == 0
-        assert run(["show", given]) == 0
+        assert run(["judge", path, "--json"]) == 0
+        assert run(["judge", path, "--judge", "oracle", "--json"]) == 0
+        assert run(["calibrate", path, "--json"]) == 0
+        assert run(["show", path]) == 0
         said.append(capsys.readouterr().out)
-        assert run([*evaluated, "--compare", given], model=model) == 0
+        assert run([*evaluated, "--compare", path], model=model) == 0
         assert json.loads(capsys.readouterr().out)["compared"]["n"] == 4
-        assert run(["rejudge", given, "--judge", "oracle", "--out", str(tmp_path / "again.jsonl")]) == 0
+        assert run(["rejudge", path, "--judge", "oracle", "--out", str(tmp_path / "again.jsonl")]) == 0
     assert len(set(said)) == 1
     Path(packed).write_bytes(b"PAR1 no more")
     for words in (["judge"], ["calibrate"], ["show"], ["rejudge", "--judge", "oracle", "--out", "a.jsonl"]):

@@ -191,6 +191,13 @@ def test_differences_are_to_the_chosen_one_even_where_the_judge_liked_another_be
     assert "score -2.000" in cards["c1"][1]
 
 
+def test_a_card_without_words_says_what_is_in_it() -> None:
+    cards = Cards(page_of(drawn(" </CAPTION>", "", stage=Stage.CAPTION))).found
+    assert cards["c0"][1].endswith("|the end of the stage")
+    assert cards["c1"][1].endswith("|the words of #0")
+    assert Cards(page_of(drawn("", stage=Stage.CAPTION))).found["c0"][1].endswith("|no words")
+
+
 def test_a_page_says_whether_the_answer_is_right() -> None:
     for known, said in (("2", "right"), ("3", "wrong"), (None, "")):
         page = page_of(drawn(answer("A1 cube.", "2"), answer=known))

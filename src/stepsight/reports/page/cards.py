@@ -10,7 +10,7 @@ from stepsight.evaluation.steps import Step
 from stepsight.records import Candidate, Finish, Trace
 from stepsight.reports.differences import differences
 from stepsight.reports.terminal import remarks, shown, tally
-from stepsight.stages import Stage, StageStream
+from stepsight.stages import STOP_STRINGS, Stage, StageStream
 
 CELL = re.compile(r"\b[A-G][1-7]\b")
 """A cell of the drawn world's grid, as texts name it."""
@@ -33,7 +33,7 @@ def step_html(trace: Trace, step: Step, *, cells: bool) -> Iterator[str]:
     if step.parent is not None:
         facts.append(f"behind {_link(step.parent)}")
     if step.verdict is not None and step.verdict.comparisons:
-        facts.append(f"{len(step.verdict.comparisons)} comparisons, {step.verdict.ties} ties")
+        facts.append(f"{_many(len(step.verdict.comparisons), 'comparison')}, {_many(step.verdict.ties, 'tie')}")
     if len(set(words.values())) > 1:
         facts.append(f"differences to {_link(base.id)}")
     yield f"<h2>{escape(name)}<small>{' · '.join(facts)}</small></h2><div class=cards>"
@@ -42,6 +42,10 @@ def step_html(trace: Trace, step: Step, *, cells: bool) -> Iterator[str]:
         twin = first.setdefault(words[candidate.id], candidate.id)
         yield _card(trace, step, candidate, base, twin=None if twin == candidate.id else twin, cells=cells)
     yield "</div>"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _link(candidate: int) -> str:
@@ -86,7 +90,8 @@ def _text(candidate: Candidate, base: Candidate) -> str:
         label = f"<b class=stage>{stage.value}</b> " if stage and candidate.stage is None else ""
         said = escape(text) if candidate is base else _compared(known.get(stage, ""), text)
         paragraphs.append(f"<p>{label}{said}</p>")
-    return "".join(paragraphs) or "<p class=facts>nothing</p>"
+    closes = candidate.piece.text.rstrip().endswith(STOP_STRINGS)
+    return "".join(paragraphs) or f"<p class=facts>{'the end of the stage' if closes else 'no words'}</p>"
 
 
 def _sections(candidate: Candidate) -> Sections:
