@@ -106,7 +106,7 @@ class SearchChoice:
     @property
     def single(self) -> bool:
         """Whether one answer is written and nothing chosen."""
-        judged = is_judged(self.search, self.settings.width)
+        judged = is_judged(self.search, self.settings.width, self.judge)
         return not judged and (self.search == "greedy" or (self.settings.width == 1 and self.search != "adaptive"))
 
 
@@ -145,7 +145,7 @@ def check_names(search: str, judge: str, settings: SearchSettings) -> None:
         hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
         raise InputError(f"there is no judge {judge!r}", hint=hint)
     check_settings(settings)
-    if judge == "vote" and search != "best-of-n" and is_judged(search, settings.width):
+    if judge == "vote" and search != "best-of-n" and is_judged(search, settings.width, judge):
         raise CapabilityError(
             f"the judge 'vote' counts equal conclusions and cannot choose stages for {search}",
             hint="use it with --search best-of-n, or take the judge 'self' or 'likelihood'",
@@ -159,7 +159,7 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         CapabilityError: the model's engine cannot serve the judge.
         InputError: the card names judge prompts that do not exist.
     """
-    if not is_judged(search, width):
+    if not is_judged(search, width, name):
         return None
     if name == "likelihood":
         tempered = model.probe is not None and not model.probe.untempered.yes

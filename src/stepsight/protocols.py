@@ -140,8 +140,9 @@ class RewardModel(Protocol):
 class Judge(Protocol):
     """Orders candidates of one question at one stage (None: whole answers), given the stages chosen before.
 
-    `scores` says whether its verdicts carry scores that can be held against those of other candidates of the question;
-    `cutoff` above which of them `swires` calls a reasoning good enough, if that was ever found out.
+    `scores` says whether its verdicts carry scores that can be held against those of other candidates of the question,
+    `probabilities` whether these are log-probabilities that a candidate and all before it are right; `cutoff` above
+    which of them `swires` calls a reasoning good enough, if that was ever found out.
     """
 
     @property
@@ -149,6 +150,9 @@ class Judge(Protocol):
 
     @property
     def scores(self) -> bool: ...
+
+    @property
+    def probabilities(self) -> bool: ...
 
     @property
     def cutoff(self) -> float | None: ...
@@ -216,17 +220,23 @@ SWIRES: Mapping[str, Swires] = MappingProxyType({"paper": Swires(), "released": 
 class Adaptive:
     """Constants of the adaptive search (ours).
 
-    A round draws `captions` and, for each that is new, `reasonings`; or more `reasonings` for the caption that is most
-    in doubt, if that stage is more likely at fault.
-    The search ends when conclusions with a weight of `agreement` of all say the same, or after `rounds`. A caption
-    counts by how often it was written (`weigh="count"`), or by how likely the model holds it (`"likelihood"`).
+    A round draws `captions` (the first, with a judge, `first`) and, for each that is new, `reasonings`; or more
+    reasonings for one caption, if that stage is more likely at fault. A caption counts by what the judge holds of it
+    (`weigh="auto"`, with a judge that gives probabilities), by how likely the model holds it (`"likelihood"`, and
+    `"auto"` without such a judge), or by how often it was written (`"count"`).
+    With a judge, captions get a reasoning if they hold a share of `least` of all that is probable, and the search ends
+    when a conclusion is right with a probability of `sure`; without, when conclusions with a weight of `agreement` of
+    all say the same. It ends after `rounds` in any case.
     """
 
+    first: int = 2
     captions: int = 4
     reasonings: int = 1
     rounds: int = 4
+    least: float = 0.1
+    sure: float = 0.8
     agreement: float = 0.8
-    weigh: Literal["count", "likelihood"] = "likelihood"
+    weigh: Literal["auto", "count", "likelihood"] = "auto"
 
 
 @dataclass(frozen=True)

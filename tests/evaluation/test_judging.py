@@ -49,6 +49,7 @@ class Contrary:
 
     name: str = "contrary"
     scores: bool = True
+    probabilities: bool = False
     cutoff: float | None = None
 
     async def judge(self, question, stage, chosen, candidates) -> Verdict:  # type: ignore[no-untyped-def]  # a double

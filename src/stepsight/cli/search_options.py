@@ -28,7 +28,7 @@ JudgeOption = Annotated[
     typer.Option(
         "--judge",
         "-j",
-        help="Who chooses between candidates: self, written, likelihood or vote.",
+        help="Who chooses between candidates: self, reward, written, likelihood or vote.",
         rich_help_panel=_SEARCH,
     ),
 ]

@@ -20,7 +20,8 @@ class StageCard(Record):
 
     decisions: verdicts looked at. pairs: of two candidates of which one is true, how often the true one ranks higher.
     firm: the same among pairs that both orders agree on. consistent: comparisons whose two orders agree. unreadable:
-    comparisons without a readable verdict. auroc: of its scores, true against false over all questions. picks: of
+    comparisons without a readable verdict. auroc: true against false over all questions, of what it holds of a stage by
+    itself; auroc_so_far: of its scores, where all up to the candidate is true against where it is not. picks: of
     decisions with true and false candidates, how often the best is true; beside it what chance and the likeliest
     candidate get. longer: of two candidates that are equally true, how often the longer ranks higher.
     tokens: computed per decision; calls: requests per decision.
@@ -32,6 +33,7 @@ class StageCard(Record):
     consistent: Share
     unreadable: Share
     auroc: Span
+    auroc_so_far: Span
     picks: Share
     by_chance: float | None
     likeliest: float | None
@@ -57,6 +59,7 @@ class _Tally:
     consistent: list[bool] = field(default_factory=list)
     unreadable: list[bool] = field(default_factory=list)
     scored: list[list[tuple[float, bool]]] = field(default_factory=list)
+    scored_so_far: list[list[tuple[float, bool]]] = field(default_factory=list)
     picks: list[bool] = field(default_factory=list)
     chance: list[float] = field(default_factory=list)
     likeliest: list[bool] = field(default_factory=list)
@@ -74,6 +77,8 @@ def judge_card(traces: Sequence[Trace], truth: Truth) -> JudgeCard:
             told = {one.id: true for one, true in known if true is not None}
             tally = tallies[verdict.stage.value if verdict.stage else WHOLE]
             _count(tally, verdict, [one for one in candidates if one.id in told], told)
+            sound = all(truth(question, line[:place], one) is not False for place, one in enumerate(line))
+            _count_scores(tally, verdict, told, sound)
     name = next((trace.judge for trace in traces if trace.judge), "none")
     return JudgeCard(judge=name, traces=len(traces), stages={stage: _card(one) for stage, one in tallies.items()})
 
@@ -105,15 +110,24 @@ def _count(tally: _Tally, verdict: Verdict, candidates: Sequence[Candidate], tol
         tally.pairs.append(right)
         if outcomes.get(frozenset((one.id, other.id))) in ("first", "second"):
             tally.firm.append(right)
-    if verdict.scores is not None:
-        score = dict(zip(verdict.order, verdict.scores, strict=True))
-        tally.scored.append([(score[one.id], told[one.id]) for one in candidates])
     if len(set(told.values())) == 2:
         best = next(one for one in verdict.order if one in told)
         tally.picks.append(told[best])
         tally.chance.append(sum(told.values()) / len(told))
         likely = max(candidates, key=lambda one: -1e9 if one.logprob is None else one.logprob)
         tally.likeliest.append(told[likely.id])
+
+
+def _count_scores(tally: _Tally, verdict: Verdict, told: dict[int, bool], sound: bool) -> None:
+    """Scores with truths; `sound`: all that was chosen before is true, as far as anybody knows."""
+    if verdict.scores is None:
+        return
+    scores = dict(zip(verdict.order, verdict.scores, strict=True))
+    # A reward model's values are by stage, the last that of the candidate's own.
+    values = verdict.evidence.get("values", {})
+    own = {one: values[str(one)][-1] if str(one) in values else scores[one] for one in told}
+    tally.scored.append([(own[one], true) for one, true in told.items()])
+    tally.scored_so_far.append([(scores[one], true and sound) for one, true in told.items()])
 
 
 def _card(tally: _Tally) -> StageCard:
@@ -126,6 +140,7 @@ def _card(tally: _Tally) -> StageCard:
         consistent=share_of(tally.consistent),
         unreadable=share_of(tally.unreadable),
         auroc=auroc(tally.scored),
+        auroc_so_far=auroc(tally.scored_so_far),
         picks=picks,
         by_chance=by_chance,
         likeliest=sum(tally.likeliest) / len(tally.likeliest) if tally.likeliest else None,

@@ -22,6 +22,7 @@ class LikelihoodJudge:
     normalise: bool = False
     name: str = field(default="likelihood", init=False)
     scores: bool = field(default=True, init=False, repr=False)
+    probabilities: bool = field(default=False, init=False, repr=False)
     cutoff: float | None = field(default=None, repr=False)
 
     async def judge(

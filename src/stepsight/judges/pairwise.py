@@ -80,6 +80,7 @@ class SelfJudge:
     seed: int = 0
     name: str = field(default="self", init=False)
     scores: bool = field(default=False, init=False, repr=False)
+    probabilities: bool = field(default=False, init=False, repr=False)
     cutoff: float | None = field(default=None, init=False, repr=False)
     why_unreadable: str = field(default="the options hold too little probability", init=False, repr=False)
 

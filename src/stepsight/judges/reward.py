@@ -41,6 +41,11 @@ class RewardJudge:
     name: str = field(default="reward", init=False)
     scores: bool = field(default=True, init=False, repr=False)
 
+    @property
+    def probabilities(self) -> bool:
+        """Whether a score is the log-probability that all stages so far are right."""
+        return self.gather == "product"
+
     async def judge(
         self, question: Question, stage: Stage | None, chosen: Sequence[Candidate], candidates: Sequence[Candidate]
     ) -> Verdict:

@@ -23,6 +23,7 @@ class VoteJudge:
 
     name: str = field(default="vote", init=False)
     scores: bool = field(default=True, init=False, repr=False)
+    probabilities: bool = field(default=False, init=False, repr=False)
     cutoff: float | None = field(default=None, init=False, repr=False)
 
     async def judge(

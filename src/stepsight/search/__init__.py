@@ -26,9 +26,17 @@ WHOLE = ("best-of-n", "vote")
 """Searches that draw whole answers, each by its slot alone: the first N of a wide run are those of width N."""
 
 
-def is_judged(name: str, width: int) -> bool:
-    """Whether a search asks a judge: some choose by themselves, others have nothing to choose from at width 1."""
-    return name not in ("greedy", "vote", "adaptive") and (width > 1 or name == "swires")
+_PROBABLE = ("reward", "oracle")
+
+
+def is_judged(name: str, width: int, judge: str) -> bool:
+    """Whether a search asks a judge: some choose by themselves, others have nothing to choose from at width 1.
+
+    `adaptive` asks judges that give probabilities, and does without any other.
+    """
+    if name == "adaptive":
+        return judge in _PROBABLE
+    return name not in ("greedy", "vote") and (width > 1 or name == "swires")
 
 
 def strategy(name: str) -> Strategy:

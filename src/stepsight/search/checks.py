@@ -36,9 +36,10 @@ def check_settings(settings: SearchSettings) -> None:
             hint="keep a number that divides them: each that is kept gets captions / kept reasonings",
         )
     ours = settings.adaptive
-    if min(ours.captions, ours.reasonings, ours.rounds) < 1 or not 0 < ours.agreement <= 1:
+    shares = (ours.agreement, ours.sure, ours.least)
+    if min(ours.first, ours.captions, ours.reasonings, ours.rounds) < 1 or not all(0 < one <= 1 for one in shares):
         raise InputError(
-            "adaptive needs at least 1 caption, reasoning and round, and an agreement above 0, at most 1",
+            "adaptive needs at least 1 caption, reasoning and round; agreement, sure and least above 0 and at most 1",
             hint="see the strategy's page",
         )
     if swires.retraces < 0 or swires.passing < 1 or swires.concluded < 1:
@@ -58,7 +59,7 @@ def check_search(
     if settings.width > 1 and not judged:
         raise InputError(
             f"{strategy} draws {settings.width} candidates and has no judge to choose between them",
-            hint="name a judge (self, written, likelihood or vote), or set the width to 1",
+            hint="name a judge (self, reward, written, likelihood or vote), or set the width to 1",
         )
     if continues and not engine.capabilities.prefix:
         raise CapabilityError(

@@ -84,7 +84,7 @@ class Arm(Recipe):
     @property
     def judged(self) -> bool:
         """Whether a judge is asked."""
-        return is_judged(self.search, self.width)
+        return is_judged(self.search, self.width, self.judge)
 
     @property
     def name(self) -> str:

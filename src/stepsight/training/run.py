@@ -91,6 +91,9 @@ def train(
     shutil.rmtree(saved, ignore_errors=True)
     model.save_pretrained(saved)
     processor.save_pretrained(saved)
+    if isinstance(recipe.data, GradedAnswers):
+        card = {"name": folder.name, "words": recipe.data.words, "gather": "product"}
+        (saved / "stepsight.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     saved.rename(final)
     return final
 

@@ -29,9 +29,9 @@ class Puppet:
         positions: list[int] = []
         run, step = Runner.run, Runner.step
 
-        def listen_run(self: Runner, slots: Slots, suffixes: Any, starts: Any, prompts: Any) -> torch.Tensor:
+        def listen_run(self: Runner, slots: Slots, suffixes: Any, starts: Any, prompts: Any, **options: Any) -> Any:
             positions[:] = [begin + len(suffix) - 1 for begin, suffix in zip(starts, suffixes, strict=True)]
-            return run(self, slots, suffixes, starts, prompts)
+            return run(self, slots, suffixes, starts, prompts, **options)
 
         def listen_step(self: Runner, slots: Slots, prompts: Any, fed: Any, lengths: Any) -> torch.Tensor:
             pairs = zip(lengths, fed, strict=True)

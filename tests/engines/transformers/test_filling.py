@@ -48,9 +48,9 @@ async def test_rows_that_decode_get_their_turn_between_pieces(
     log: list[str] = []
     run, step = Runner.run, Runner.step
 
-    def noted_run(self: Runner, slots: Slots, suffixes: Any, *rest: Any) -> torch.Tensor:
+    def noted_run(self: Runner, slots: Slots, suffixes: Any, *rest: Any, **options: Any) -> torch.Tensor:
         log.append(f"fill {sum(len(suffix) for suffix in suffixes)}")
-        return run(self, slots, suffixes, *rest)
+        return run(self, slots, suffixes, *rest, **options)
 
     def noted_step(self: Runner, *arguments: Any) -> torch.Tensor:
         log.append("step")

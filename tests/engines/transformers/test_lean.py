@@ -11,8 +11,9 @@ from tests.engines.transformers.tiny import Tiny
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaModel
 
+from stepsight.engines.transformers.buffer import KVShape
 from stepsight.engines.transformers.lean import LeanLlama
-from stepsight.engines.transformers.slots import KVShape, Slots
+from stepsight.engines.transformers.slots import Slots
 
 
 def llama(**other: object) -> LlamaModel:
@@ -99,6 +100,29 @@ def test_several_tokens_at_once_are_those_of_one_after_another(width: int, rows:
         for place in range(width):
             expected = one(lean, apart, fed[:, place], columns[:, place], columns[:, place])
             assert torch.allclose(found[:, place], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_only_the_ends_of_rows_give_what_all_tokens_give(rows: int) -> None:
+    lean = LeanLlama.of(llama(num_key_value_heads=2))
+    assert lean is not None
+    shape = KVShape.of(llama(num_key_value_heads=2).config, dtype=torch.float32, device=torch.device("cpu"))
+    width = 6
+    text = torch.randn(rows, width, 32)
+    ends = torch.tensor([(3 * row + 1) % width for row in range(rows)])
+    columns = torch.arange(width).expand(rows, -1)
+    made, held = [], []
+    with torch.inference_mode():
+        for asked in (None, ends):
+            slots = Slots(shape)
+            for _ in range(rows):
+                slots.join([])
+            slots.reserve(rows, width)
+            made.append(lean.run(slots, text, columns, columns, width, asked))
+            held.append(torch.stack([slots.read(row, 0, width) for row in range(rows)]))
+    assert made[1].shape == (rows, 1, 32)
+    assert torch.allclose(made[0][torch.arange(rows), ends], made[1][:, 0], atol=1e-5)
+    assert torch.allclose(held[0], held[1], atol=1e-6)
 
 
 def test_rows_on_trunks_take_the_same_step() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepsight.engines.transformers.sampling import Uniforms, choose, nucleus
+from stepsight.engines.transformers.sampling import Uniforms, choose, highest, nucleus
 
 
 def numbers(seed: int, count: int) -> list[float]:
@@ -97,6 +97,17 @@ def test_draws_from_a_wide_nucleus_follow_the_distribution() -> None:
     assert not counts[2 * 4724 :].any()
     shares = counts[: 2 * 4720].view(8, -1).sum(-1) / 4000
     assert torch.allclose(shares, torch.full((8,), 1 / 8), atol=0.03)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 1000), size=st.integers(1, 3000), count=st.integers(1, 40), alike=st.booleans())
+def test_the_highest_are_those_of_topk(seed: int, size: int, count: int, alike: bool) -> None:
+    logits = torch.randn(3, size, generator=torch.Generator().manual_seed(seed))
+    # Sorted, the largest are neighbours; a few of them stand behind the last whole block.
+    logits = logits.sort(-1).values if alike else logits
+    values, ids = highest(logits, min(count, size))
+    assert torch.equal(values, logits.topk(min(count, size), dim=-1).values)
+    assert torch.equal(logits.gather(-1, ids), values)
 
 
 def test_draws_follow_the_distribution() -> None:

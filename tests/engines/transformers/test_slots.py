@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
 from stepsight.engines.transformers.attention import attend
+from stepsight.engines.transformers.buffer import KVShape
 from stepsight.engines.transformers.filling import alike
-from stepsight.engines.transformers.slots import KVShape, Slots
+from stepsight.engines.transformers.slots import Slots
 
 SHAPE = KVShape(layers=2, heads=2, head_dim=4, dtype=torch.float32, device=torch.device("cpu"), own=(0, 1))
 
@@ -82,6 +83,20 @@ def _step(slots: Slots, held: list[torch.Tensor], *, seed: int) -> None:
             assert torch.allclose(found[row], alone.transpose(0, 1), atol=1e-5)
     for row in range(rows):
         held[row] = torch.cat([held[row], fresh[row]], dim=3)
+
+
+def test_rows_outlive_growth_and_those_that_left_are_not_copied() -> None:
+    slots = Slots(SHAPE)
+    held = [values(length, length) for length in (3, 5, 4)]
+    for one in held:
+        slots.join([one])
+    slots.keep(2)
+    for size in (300, 700):
+        slots.reserve(40, size)
+        assert all(torch.equal(slots.read(row, 0, one.shape[3]), one) for row, one in enumerate(held[:2]))
+        assert not slots.rows.held[:, :, 2:].any()
+        assert not slots.rows.held[:, :, :, :, 5:].any()
+        assert slots.rows.held.data_ptr() % 64 == 0
 
 
 def test_a_trunk_that_nobody_stands_on_is_given_back() -> None:

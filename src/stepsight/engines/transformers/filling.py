@@ -130,6 +130,12 @@ class Filler:
             starts.append(self.runner.family.settle(prompt, length))
             heads.append(parts)
         self._scratch.keep(0)
+        # At once, for nothing is in it yet that had to be copied.
+        share = self.runner.share
+        columns = max(
+            len(prompt) - start if share else len(prompt) for prompt, start in zip(prompts, starts, strict=True)
+        )
+        self._scratch.reserve(len(prompts), columns)
         self._plant(prompts, starts, heads)
         width = max(len(prompt) - start for prompt, start in zip(prompts, starts, strict=True))
         if piece is not None and self.runner.family.pieces:
@@ -139,15 +145,14 @@ class Filler:
             # Rows that are ready run their last token again rather than nothing: the row's place is kept.
             begins = [min(place, len(prompt) - 1) for place, prompt in zip(at, prompts, strict=True)]
             suffixes = [prompt.ids[begin : begin + width] for begin, prompt in zip(begins, prompts, strict=True)]
-            hidden = self.runner.run(self._scratch, suffixes, begins, prompts)
+            hidden = self.runner.run(self._scratch, suffixes, begins, prompts, ends=True)
             ready: list[int] = []
             for row, (prompt, begin, suffix) in enumerate(zip(prompts, begins, suffixes, strict=True)):
                 before, at[row] = at[row], begin + len(suffix)
                 if before < len(prompt) == at[row]:
                     ready.append(row)
-            ends = [len(suffixes[row]) - 1 for row in ready]
             found: Found = []
-            for row, logits in zip(ready, self.runner.logits(hidden[ready, ends]) if ready else (), strict=True):
+            for row, logits in zip(ready, self.runner.logits(hidden[ready]) if ready else (), strict=True):
                 prompt, start = prompts[row], starts[row]
                 parts = [*_between(heads[row], 0, start), self._scratch.read(row, start, len(prompt))]
                 self.store.insert(prompt.keys, partial(_copied, parts))

@@ -61,14 +61,21 @@ class Runner:
         return logits
 
     def run(
-        self, slots: Slots, suffixes: Sequence[Ints], starts: Sequence[int], prompts: Sequence[Prompt]
+        self,
+        slots: Slots,
+        suffixes: Sequence[Ints],
+        starts: Sequence[int],
+        prompts: Sequence[Prompt],
+        *,
+        ends: bool = False,
     ) -> torch.Tensor:
         """Run suffixes of different length as one batch.
 
         Row i is slot i and continues the first `starts[i]` tokens of `prompts[i]`, which its suffix may go beyond.
 
         Returns:
-            Hidden states, (rows, width, hidden); rubbish behind the end of a suffix.
+            Hidden states, (rows, width, hidden), rubbish behind the end of a suffix; with `ends` those of the last
+            token of each suffix, (rows, hidden).
         """
         device = self.shape.device
         width = max(len(suffix) for suffix in suffixes)
@@ -84,7 +91,8 @@ class Runner:
         embedded = self._embed(torch.from_numpy(ids).to(device))
         for spot in spots:
             embedded[spot.row, spot.columns] = spot.vectors.to(embedded.dtype)
-        return self._forward(slots, prompts, embedded, starts, spots)
+        last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device) if ends else None
+        return self._forward(slots, prompts, embedded, starts, spots, last)
 
     def _spot(self, row: int, prompt: Prompt, start: int, end: int) -> Spot | None:
         """The picture tokens of a prompt in [start, end); None where there are none, or they stay what they are."""
@@ -112,6 +120,7 @@ class Runner:
         embedded: torch.Tensor,
         starts: Sequence[int],
         spots: Sequence[Spot] = (),
+        ends: torch.Tensor | None = None,
     ) -> torch.Tensor:
         width, device = embedded.shape[1], self.shape.device
         inside = [start - slots.offset(row) for row, start in enumerate(starts)]
@@ -122,13 +131,14 @@ class Runner:
         columns = begins[:, None] + along
         places = torch.tensor(starts, dtype=torch.long, device=device)[:, None] + along if self.share else columns
         if self._lean is not None:
-            return self._lean.run(slots, embedded, places, columns, reach)
+            states = self._lean.run(slots, embedded, places, columns, reach, ends)
+            return states if ends is None else states[:, 0]
         slots.aim(begins, width, reach)
         span = Span(prompts, starts, width, reach, places, columns, embedded, slots, spots)
         given = self.family.arguments(span)
         output = self.family.language(inputs_embeds=embedded, past_key_values=slots, use_cache=True, **given)
         hidden: torch.Tensor = output.last_hidden_state
-        return hidden
+        return hidden if ends is None else hidden[torch.arange(len(starts), device=device), ends]
 
 
 def _pays_packing(language: Any, head: Any) -> bool:

@@ -68,7 +68,13 @@ class LeanLlama:
         return cls(language) if plain and exact and _untouched(language) else None
 
     def run(
-        self, slots: Slots, embedded: torch.Tensor, places: torch.Tensor, columns: torch.Tensor, reach: int
+        self,
+        slots: Slots,
+        embedded: torch.Tensor,
+        places: torch.Tensor,
+        columns: torch.Tensor,
+        reach: int,
+        ends: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Hidden states after new tokens of each row.
 
@@ -79,33 +85,34 @@ class LeanLlama:
                 the model knows.
             columns: (rows, width), where in its slot each row writes; the position, less the length of a trunk.
             reach: Columns of the slots that attention looks at.
+            ends: (rows,), the one token of each row whose state is wanted; None: all are. Of the last layer the others
+                need nothing but keys and values.
 
         Returns:
-            (rows, width, hidden), normed.
+            (rows, width, hidden), normed; (rows, 1, hidden) with `ends`.
         """
         (rows, width), kept, dim = columns.shape, self._kept, self._dim
         turning, tokens, folded = self._heads + kept, rows * width, self._heads // kept
         slots.settle(rows)
         cells = slots.cells(columns)
         turns = self._turns[places.reshape(-1).clamp(max=len(self._turns) - 1)][:, None]
-        hidden = torch.arange(reach) > columns[:, :, None]
-        mask = torch.zeros(hidden.shape).masked_fill_(hidden, torch.finfo(torch.float32).min)[:, None]
-        if width > 1 and folded > 1:
-            mask = mask.repeat(1, 1, folded, 1)
-        plain = rows * kept >= _MANY_ROWS and folded * width <= _FEW_QUERIES
-        biases = mask.expand(rows, kept, -1, -1).reshape(rows * kept, -1, reach) if plain else mask
+        mask, biases = self._masks(columns, reach)
         state = embedded.reshape(tokens, -1)
         for number, (layer, (keys, values, flat)) in enumerate(zip(self._layers, slots.rows.pairs, strict=True)):
             heads = layer.inward(self._normed(state)).view(tokens, turning + kept, dim)
             torch.view_as_complex(heads[:, :turning].view(tokens, turning, dim // 2, 2)).mul_(turns)
             flat.index_copy_(0, cells, heads[:, self._heads :].reshape(-1, dim))
+            if ends is not None and number == len(self._layers) - 1:
+                told = torch.arange(rows) * width + ends
+                heads, state, tokens, width = heads[told], state[told], rows, 1
+                mask, biases = self._masks(columns.gather(1, ends[:, None]), reach)
             asked = heads[:, : self._heads].view(rows, width, kept, folded, dim)
             asked = asked.permute(0, 2, 3, 1, 4).reshape(rows, kept, folded * width, dim)
             own = keys[:rows, :, :reach], values[:rows, :, :reach]
             both = slots.split(number, *own)
             if both is not None:
                 seen = attend_both(asked, *both, mask)
-            elif plain:
+            elif biases is not None:
                 key_lines, value_lines = (
                     held.view(-1, *held.shape[2:])[: rows * kept, :reach] for held in (keys, values)
                 )
@@ -117,6 +124,19 @@ class LeanLlama:
             gate, let = layer.up(self._normed(state)).chunk(2, dim=-1)
             state = layer.down.onto(state, functional.silu(gate) * let)
         return (self._normed(state) * self._norm).view(rows, width, -1)
+
+    def _masks(self, columns: torch.Tensor, reach: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What hides the columns behind each new token, (rows, 1, queries, reach), and the same for plain products.
+
+        The second is None where the fused kernel is faster.
+        """
+        (rows, width), kept, folded = columns.shape, self._kept, self._heads // self._kept
+        hidden = torch.arange(reach) > columns[:, :, None]
+        mask = torch.zeros(hidden.shape).masked_fill_(hidden, torch.finfo(torch.float32).min)[:, None]
+        if width > 1 and folded > 1:
+            mask = mask.repeat(1, 1, folded, 1)
+        plain = rows * kept >= _MANY_ROWS and folded * width <= _FEW_QUERIES
+        return mask, mask.expand(rows, kept, -1, -1).reshape(rows * kept, -1, reach) if plain else None
 
     def _normed(self, state: torch.Tensor) -> torch.Tensor:
         """States by their root mean square; a norm's weights are in the product that follows."""

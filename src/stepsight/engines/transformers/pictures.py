@@ -88,8 +88,8 @@ class PictureShelf:
         picture = self._shelf.get(key)
         if picture is None:
             picture = self._shelf[key] = self._read(path, alone=alone)
+            self._trim()
         self._shelf.move_to_end(key)
-        self._trim()
         return picture
 
     def see(self, picture: Picture) -> Seen:
@@ -108,6 +108,8 @@ class PictureShelf:
                 )
             picture.seen = seen
             picture.inputs = {}
+            # It may take more room now than it did.
+            self._trim()
         return picture.seen
 
     def _read(self, path: Path, *, alone: bool) -> Picture:

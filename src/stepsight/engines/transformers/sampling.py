@@ -11,6 +11,8 @@ import torch
 
 _HEADS = (128, 4096)
 """A nucleus is looked for among so many most probable tokens, then so many, and only then among all."""
+_BLOCK = 16
+"""Neighbouring tokens that are looked at together where the most probable ones are sought."""
 _CHUNK = 64
 
 
@@ -47,22 +49,53 @@ def choose(
     Returns:
         Token ids and their log-probabilities in nats at temperature 1 without truncation; both (rows,).
     """
-    logits = logits.float()
-    chosen, greedy = logits.argmax(-1), temperature <= 0
-    if lanes is not None:
-        chosen = chosen[lanes]
-    if not bool(greedy.all()):
-        scaled = logits / temperature.masked_fill(greedy, 1.0)[:, None]
-        drawn = _draw(scaled, top_p.masked_fill(greedy, 0.0), draws, lanes)
-        chosen = torch.where(greedy if lanes is None else greedy[lanes], chosen, drawn)
-    mass = logits.logsumexp(-1)
+    logits, greedy = logits.float(), temperature <= 0
+    mass = _mass(logits)
+    warmth = temperature.masked_fill(greedy, 1.0)
+    usual = bool((warmth == 1.0).all())
+    if bool(greedy.all()):
+        chosen = logits.argmax(-1)
+        chosen = chosen if lanes is None else chosen[lanes]
+    else:
+        # Where all are at temperature 1, logits and mass are what they are.
+        scaled = logits if usual else logits / warmth[:, None]
+        chosen = _draw(scaled, mass if usual else _mass(scaled), top_p.masked_fill(greedy, 0.0), draws, lanes)
+        if bool(greedy.any()):
+            most = logits.argmax(-1)
+            cold = greedy if lanes is None else greedy[lanes]
+            chosen = torch.where(cold, most if lanes is None else most[lanes], chosen)
     if lanes is not None:
         return chosen, logits[lanes, chosen] - mass[lanes]
     return chosen, logits.gather(-1, chosen[:, None])[:, 0] - mass
 
 
+def _mass(logits: torch.Tensor) -> torch.Tensor:
+    """The log-sum-exp of each row, (rows,); over many tokens several times as fast as torch's own on a CPU."""
+    top = logits.amax(-1, keepdim=True)
+    return (logits - top).exp_().sum(-1).log_() + top[:, 0]
+
+
+def highest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `count` largest of each row and where they are, largest first, as `topk` gives them.
+
+    They lie in the `count` blocks whose own largest are the largest, which leaves few to be sorted.
+    """
+    size = logits.shape[-1]
+    blocks = size // _BLOCK
+    if blocks < 2 * count:
+        values, ids = logits.topk(count, dim=-1)
+        return values, ids
+    chosen = logits.unfold(-1, _BLOCK, _BLOCK).amax(-1).topk(count, dim=-1).indices
+    found = (chosen[..., None] * _BLOCK + torch.arange(_BLOCK, device=logits.device)).flatten(1)
+    rest = torch.arange(blocks * _BLOCK, size, device=logits.device).expand(len(logits), -1)
+    found = torch.cat([found, rest], dim=-1)
+    values, places = logits.gather(-1, found).topk(count, dim=-1)
+    return values, found.gather(-1, places)
+
+
 def _draw(
     scaled: torch.Tensor,
+    mass: torch.Tensor,
     top_p: torch.Tensor,
     draws: torch.Tensor,
     lanes: torch.Tensor | None,
@@ -70,9 +103,8 @@ def _draw(
 ) -> torch.Tensor:
     """A token for each row from the nucleus of its lane: by falling probability, or, of all tokens, by id."""
     size, *wider = (min(head, scaled.shape[-1]) for head in heads)
-    mass = scaled.logsumexp(-1, keepdim=True)
-    values, ids = scaled.topk(size, dim=-1)
-    head = (values - mass).exp()
+    values, ids = highest(scaled, size)
+    head = (values - mass[:, None]).exp()
     before = head.cumsum(-1) - head
     # The first token is in whatever `top_p` is; at 1 all are in.
     outside = (before >= torch.where(top_p < 1.0, top_p, torch.inf)[:, None]) & (before > 0)
@@ -83,9 +115,10 @@ def _draw(
         among = wide.cumsum(0) - 1
         rows = (among if lanes is None else among[lanes])[mine]
         if wider:
-            drawn[mine] = _draw(scaled[wide], top_p[wide], draws[mine], rows, tuple(wider))
+            drawn[mine] = _draw(scaled[wide], mass[wide], top_p[wide], draws[mine], rows, tuple(wider))
         else:
-            drawn[mine] = _places(nucleus((scaled[wide] - mass[wide]).exp(), top_p[wide]), draws[mine], rows)[:, 0]
+            inside = nucleus((scaled[wide] - mass[wide, None]).exp(), top_p[wide])
+            drawn[mine] = _places(inside, draws[mine], rows)[:, 0]
     return drawn
 
 

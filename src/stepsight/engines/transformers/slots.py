@@ -10,110 +10,13 @@ rest only, and column 0 of the slot is the first token behind the trunk.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
 
 from stepsight.engines.transformers.attention import Grove, Split
-
-_GROWTH = 64
-_SMALL = 2**28
-_LENGTH_DIM = 3
-
-
-@dataclass(frozen=True)
-class KVShape:
-    """Sizes of one token's key-values. `own` names the model's layers that have them, in order."""
-
-    layers: int
-    heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-    own: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls, text_config: Any, *, dtype: torch.dtype, device: torch.device, layers: Sequence[int] | None = None
-    ) -> KVShape:
-        """Read the sizes from the configuration of a language model; `layers` are those that count, or all."""
-        own = tuple(range(int(text_config.num_hidden_layers)) if layers is None else layers)
-        heads = int(text_config.num_attention_heads)
-        return cls(
-            layers=len(own),
-            heads=int(getattr(text_config, "num_key_value_heads", None) or heads),
-            head_dim=int(getattr(text_config, "head_dim", None) or text_config.hidden_size // heads),
-            dtype=dtype,
-            device=device,
-            own=own,
-        )
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of one token's key-values."""
-        return self.layers * 2 * self.heads * self.head_dim * self.dtype.itemsize
-
-
-class Buffer:
-    """A growing tensor (layers, 2, slots, heads, columns, head_dim), one slot after another."""
-
-    def __init__(self, shape: KVShape) -> None:
-        self.shape = shape
-        self.release()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.held.nbytes
-
-    def reserve(self, slots: int, columns: int) -> None:
-        """Make room for so many slots of so many tokens, keeping what is there."""
-        if slots <= self.slots and columns <= self.columns:
-            return
-        if slots > self.slots:
-            slots = max(slots, self.slots * 5 // 4)
-        if columns > self.columns:
-            # A small buffer grows by more, for each time all of it is copied.
-            columns = max(columns + _GROWTH, self.columns * 2 if self.nbytes < _SMALL else self.columns * 5 // 4)
-        old, new = self.held, self._empty(max(slots, self.slots), max(columns, self.columns))
-        if old.numel():
-            new[:, :, : self.slots, :, : self.columns] = old
-        self._set(new)
-
-    def release(self) -> None:
-        """Give the memory back; all slots are lost."""
-        self._set(self._empty(0, 0))
-
-    def fill(self, slot: int, parts: Sequence[torch.Tensor]) -> None:
-        """Write stored key-values, each (layers, 2, heads, tokens, head_dim), one after the other from column 0."""
-        start = 0
-        for part in parts:
-            end = start + part.shape[_LENGTH_DIM]
-            self.held[:, :, slot, :, start:end] = part
-            start = end
-
-    def read(self, slot: int, start: int, end: int) -> torch.Tensor:
-        """A copy of the key-values of one slot, (layers, 2, heads, end - start, head_dim)."""
-        return self.held[:, :, slot, :, start:end].clone(memory_format=torch.contiguous_format)
-
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` columns of one slot over another."""
-        self.held[:, :, target, :, :length] = self.held[:, :, source, :, :length]
-
-    def _empty(self, slots: int, columns: int) -> torch.Tensor:
-        shape = self.shape
-        size = (shape.layers, 2, slots, shape.heads, columns, shape.head_dim)
-        # Zeros, not rubbish: a masked column has weight 0, but 0 times an accidental NaN is NaN.
-        return torch.zeros(size, dtype=shape.dtype, device=shape.device)
-
-    def _set(self, held: torch.Tensor) -> None:
-        self.held = held
-        self.slots, self.columns = held.shape[2], held.shape[4]
-        dim = self.shape.head_dim
-        self.layers = [(pair[0], pair[1], pair[0].view(-1, dim), pair[1].view(-1, dim)) for pair in held]
-        self.pairs = [(pair[0], pair[1], pair.view(-1, dim)) for pair in held]
+from stepsight.engines.transformers.buffer import LENGTH_DIM, Buffer, KVShape
 
 
 class Slots(Cache):
@@ -131,7 +34,7 @@ class Slots(Cache):
         self._trunk_of: list[int] = []
         self._lengths: list[int] = []
         self._grove: tuple[tuple[tuple[int, ...], ...], Grove | None] = ((), None)
-        self._active = self._seen = 0
+        self._active = self._seen = self._widest = 0
         self._index = torch.zeros(0, dtype=torch.long)
 
     @property
@@ -147,7 +50,9 @@ class Slots(Cache):
 
     def reserve(self, rows: int, columns: int) -> None:
         """Make room for `rows` slots of `columns` tokens of their own."""
-        self.rows.reserve(rows, columns)
+        self.rows.reserve(rows, columns, used=(len(self._trunk_of), self._widest))
+        # Nobody fills columns that were not asked for here.
+        self._widest = max(self._widest, columns)
 
     def release(self) -> None:
         """Give the memory back; all rows are lost."""
@@ -157,9 +62,9 @@ class Slots(Cache):
 
     def plant(self, parts: Sequence[torch.Tensor]) -> int:
         """A new trunk from stored key-values, each (layers, 2, heads, tokens, head_dim); its number."""
-        length = sum(part.shape[_LENGTH_DIM] for part in parts)
+        length = sum(part.shape[LENGTH_DIM] for part in parts)
         number = len(self._lengths)
-        self.trunks.reserve(number + 1, max(length, 1))
+        self.trunks.reserve(number + 1, max(length, 1), used=(number, max(self._lengths, default=0)))
         self.trunks.fill(number, parts)
         self._lengths.append(length)
         return number
@@ -170,7 +75,7 @@ class Slots(Cache):
         All rows that are in at the same time have a trunk, or none has.
         """
         row = len(self._trunk_of)
-        self.rows.reserve(row + 1, sum(part.shape[_LENGTH_DIM] for part in parts))
+        self.reserve(row + 1, sum(part.shape[LENGTH_DIM] for part in parts))
         self.rows.fill(row, parts)
         self._trunk_of.append(-1 if trunk is None else trunk)
         return row
@@ -178,7 +83,7 @@ class Slots(Cache):
     def fork(self, row: int, length: int) -> int:
         """A new row whose sequence begins as the `length` tokens of another one; its number."""
         other = len(self._trunk_of)
-        self.rows.reserve(other + 1, 0)
+        self.reserve(other + 1, 0)
         self.rows.copy(row, other, length - self.offset(row))
         self._trunk_of.append(self._trunk_of[row])
         return other
@@ -196,7 +101,7 @@ class Slots(Cache):
         below = self.trunks.read(self._trunk_of[row], start, min(end, offset))
         if end <= offset:
             return below
-        return torch.cat([below, self.rows.read(row, 0, end - offset)], dim=_LENGTH_DIM)
+        return torch.cat([below, self.rows.read(row, 0, end - offset)], dim=LENGTH_DIM)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Put the row `source`, whose sequence has `length` tokens, where `target` was."""
@@ -206,6 +111,7 @@ class Slots(Cache):
     def keep(self, rows: int) -> None:
         """Forget all rows but the first so many, and the trunks that nobody stands on any more."""
         del self._trunk_of[rows:]
+        self._widest = self._widest if rows else 0
         used = set(self._trunk_of)
         while self._lengths and len(self._lengths) - 1 not in used:
             self._lengths.pop()

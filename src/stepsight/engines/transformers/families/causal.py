@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stepsight.engines.transformers.slots import KVShape, Slots
+from stepsight.engines.transformers.buffer import KVShape
+from stepsight.engines.transformers.slots import Slots
 
 if TYPE_CHECKING:
     from stepsight.engines.transformers.pictures import Picture

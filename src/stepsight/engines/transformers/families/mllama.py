@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stepsight.engines.transformers.buffer import KVShape
 from stepsight.engines.transformers.families.causal import Family, Seen, Span
-from stepsight.engines.transformers.slots import KVShape
 
 if TYPE_CHECKING:
     from stepsight.engines.transformers.pictures import Picture
