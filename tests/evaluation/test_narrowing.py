@@ -63,7 +63,7 @@ async def test_the_derived_trace_is_the_one_that_is_really_run(
     settings = SearchSettings(width=wide, seed=seed, greedy_first=greedy_first)
     # The wide run was judged by another, whose tokens are no part of the narrower one, or by nobody.
     broad = await strategy(source)(QUESTION, DreamEngine(faulty=faulty), judges()["self"], settings)
-    asked = judges()[judge] if is_judged(search, width) else None
+    asked = judges()[judge] if is_judged(search, width, judge) else None
     real = await strategy(search)(QUESTION, DreamEngine(faulty=faulty), asked, replace(settings, width=width))
     derived = await narrowed(broad, width, strategy=search, judge=judges()[judge])
     assert why_not(broad, width) == ""

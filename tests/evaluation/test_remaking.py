@@ -39,6 +39,7 @@ class Counting:
     asked: list[str] = field(default_factory=list)
     name: str = "counting"
     scores: bool = False
+    probabilities: bool = False
     cutoff: float | None = None
 
     async def judge(

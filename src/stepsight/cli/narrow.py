@@ -58,7 +58,7 @@ def narrow_command(
 
     # 2. Who decides.
     opened: OpenJudge | None = None
-    if any(is_judged(strategy, one) for one in widths):
+    if any(is_judged(strategy, one, judge or "") for one in widths):
         assert judge is not None
         opened = open_judge(context, choice, judge, errors)
 
@@ -67,7 +67,7 @@ def narrow_command(
         files: dict[int, Path] = {}
         try:
             for one in widths:
-                asked = opened.judge if opened is not None and is_judged(strategy, one) else None
+                asked = opened.judge if opened is not None and is_judged(strategy, one, judge or "") else None
                 name = f"{strategy}-{one}" if asked is None else f"{strategy}-{one}-{asked.name}"
                 files[one] = out / name / TRACES
                 identity = {"verb": "narrow", "search": strategy, "width": one}
@@ -138,7 +138,7 @@ def _plan(source: Path, widths: list[int], search: str | None, judge: str | None
     if strategy not in WHOLE:
         raise InputError(f"{strategy} does not draw whole answers", hint=f"derive one of {', '.join(WHOLE)}")
     judge = judge or first.judge
-    if judge is None and any(is_judged(strategy, width) for width in widths):
+    if judge is None and any(is_judged(strategy, width, "") for width in widths):
         raise InputError(f"the traces of {source} name no judge for {strategy}", hint="name one with --judge")
     return strategy, judge
 

@@ -70,8 +70,9 @@ async def narrowed(trace: Trace, width: int, *, strategy: str, judge: Judge | No
             hint="run it: `stepsight eval` with that width",
         )
     candidates = trace.candidates[:width]
-    asked = judge if is_judged(strategy, width) else None
-    if asked is None and is_judged(strategy, width):
+    judged = is_judged(strategy, width, "" if judge is None else judge.name)
+    asked = judge if judged else None
+    if asked is None and judged:
         raise InputError(f"{strategy} of width {width} needs a judge", hint="name one with --judge")
     verdicts = () if asked is None else (await asked.judge(trace.question, None, (), candidates),)
     if verdicts:
