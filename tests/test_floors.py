@@ -27,6 +27,8 @@ FLOORS = {
     "records": 0,
     "protocols": 0,
     "jsonl": 0,
+    "parquet": 0,
+    "tracefiles": 0,
     "recipe_yaml": 0,
     "recipes": 0,
     "seeds": 0,
@@ -79,6 +81,8 @@ LEAN = {
     "records": {"pydantic"},
     "protocols": set(),
     "jsonl": {"pydantic"},
+    "parquet": {"pydantic", "pyarrow"},
+    "tracefiles": set(),
     "recipe_yaml": {"yaml"},
     "recipes": {"pydantic"},
     "seeds": set(),
@@ -224,4 +228,4 @@ print(*sorted({{name.split(".")[0] for name in sys.modules}}))
         env=os.environ | {"PYTHONPATH": str(SOURCE.parent)},
     )
     assert run.returncode == 0, run.stderr
-    assert not set(run.stdout.split()) & (MODEL_PACKAGES | {"PIL", "numpy", "matplotlib"})
+    assert not set(run.stdout.split()) & (MODEL_PACKAGES | {"PIL", "numpy", "matplotlib", "pyarrow"})

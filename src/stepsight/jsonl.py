@@ -2,6 +2,7 @@
 
     read_jsonl   every row must be well-formed; the first that is not raises
     sift_jsonl   malformed rows are set aside, each with its reason
+    scan_jsonl   each row in turn, the malformed as errors
 
 Compression is not covered, and neither are several processes that append to one file.
 """
@@ -69,7 +70,7 @@ def read_jsonl(path: Path, kind: type[Row]) -> list[Row]:
         RecordError: `path` cannot be read, or a row is malformed; the message names file and line.
     """
     rows = []
-    for row in _each(path, kind):
+    for row in scan_jsonl(path, kind):
         if isinstance(row, RecordError):
             raise row
         rows.append(row)
@@ -84,7 +85,7 @@ def sift_jsonl(path: Path, kind: type[Row]) -> Sifted[Row]:
     """
     rows: list[Row] = []
     faults: list[RecordError] = []
-    for row in _each(path, kind):
+    for row in scan_jsonl(path, kind):
         if isinstance(row, RecordError):
             faults.append(row)
         else:
@@ -92,7 +93,12 @@ def sift_jsonl(path: Path, kind: type[Row]) -> Sifted[Row]:
     return Sifted(rows=tuple(rows), faults=tuple(faults))
 
 
-def _each(path: Path, kind: type[Row]) -> Iterator[Row | RecordError]:
+def scan_jsonl(path: Path, kind: type[Row]) -> Iterator[Row | RecordError]:
+    """Each row of `path` in turn: a `kind`, or, where it is none, what is wrong with it; blank lines are skipped.
+
+    Raises:
+        RecordError: `path` cannot be read at all.
+    """
     try:
         # Bytes, so that one badly encoded line spoils only itself and only "\n" ends a line.
         with path.open("rb") as stream:

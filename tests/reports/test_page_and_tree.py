@@ -20,7 +20,7 @@ from stepsight.records import Question, Trace
 from stepsight.reports.page import page_of
 from stepsight.reports.tree import tree_of
 from stepsight.search import best_of_n, stage_beam, swires
-from stepsight.stages import STAGES, Stage
+from stepsight.stages import STAGES, Stage, render
 
 NASTY = "<script>alert(1)</script> & how many?"
 
@@ -107,6 +107,135 @@ async def test_every_candidate_stands_in_the_tree_under_its_parent() -> None:
     assert [next(stage for stage in STAGES if stage in line) for line in chosen] == list(STAGES)
     depths = [line.index("✓") for line in chosen]
     assert depths == sorted(set(depths))
+
+
+class Cards(HTMLParser):
+    """The cards of a page: attributes, and text with the words that only one of two texts has in brackets."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, tuple[dict[str, str | None], str]] = {}
+        self.now = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "article":
+            self.now = values["id"] or ""
+            self.found[self.now] = (values, "")
+        self._add({"del": "[-", "ins": "[+", "p": "|"}.get(tag, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._add("]" if tag in ("del", "ins") else "")
+        if tag == "article":
+            self.now = ""
+
+    def handle_data(self, data: str) -> None:
+        self._add(data)
+
+    def _add(self, text: str) -> None:
+        if self.now:
+            self.found[self.now] = (self.found[self.now][0], self.found[self.now][1] + text)
+
+
+def drawn(*texts: str, stage: Stage | None = None, chosen: int = 0, **question: object) -> Trace:
+    candidates = [
+        {"id": place, "stage": stage, "slot": place, "seed": 0, "piece": {"text": text}, "finish": "stop", "tokens": 9}
+        for place, text in enumerate(texts)
+    ]
+    return Trace.model_validate(
+        {
+            "question": {"id": "q", "text": "How?", "source": "tabletop", **question},
+            "strategy": "vote",
+            "judge": None,
+            "seed": 0,
+            "settings": {},
+            "candidates": [{**one, "logprob": -0.0001} for one in candidates],
+            "verdicts": [],
+            "chosen": [chosen],
+            "usage": {},
+            "seconds": 1.0,
+        }
+    )
+
+
+def answer(caption: str, conclusion: str) -> str:
+    texts = ("Count.", caption, "One, two.", conclusion)
+    return render(dict(zip(STAGES, texts, strict=True)))
+
+
+def test_whole_answers_are_shown_and_compared_stage_by_stage() -> None:
+    trace = drawn(answer("A1 cube.", "2"), answer("A1 ball.", "3"), answer("A1 cube.", "2"), chosen=1, answer="3")
+    cards = Cards(page_of(trace)).found
+    assert "|SUMMARY Count.|CAPTION A1 ball.|REASONING One, two.|CONCLUSION 3" in cards["c1"][1]
+    assert "|CAPTION A1 [-ball.] [+cube.]|" in cards["c0"][1]
+    assert "|CONCLUSION [-3] [+2]" in cards["c0"][1]
+    assert cards["c2"][1].endswith("|the words of #0")
+    assert [name for name, (values, _) in cards.items() if "chosen" in (values["class"] or "")] == ["c1"]
+    assert "log-probability 0.00" in cards["c0"][1]
+
+
+def test_differences_are_to_the_chosen_one_even_where_the_judge_liked_another_better() -> None:
+    texts = [f"<CAPTION> {word} </CAPTION>" for word in ("B2 cube.", "C3 cube.")]
+    trace = drawn(*texts, stage=Stage.CAPTION, chosen=1)
+    verdict = {"judge": "likelihood", "stage": "CAPTION", "order": [0, 1], "scores": [-0.0001, -2.0]}
+    trace = Trace.model_validate({**trace.model_dump(), "verdicts": [verdict]})
+    page = page_of(trace)
+    cards = Cards(page).found
+    assert list(cards) == ["c0", "c1"]
+    assert "[-C3] [+B2] cube." in cards["c0"][1]
+    assert "[" not in cards["c1"][1]
+    assert 'differences to <a href="#c1">#1</a>' in page
+    # A score that is the log-probability is not said twice.
+    assert "score" not in cards["c0"][1]
+    assert "score -2.000" in cards["c1"][1]
+
+
+def test_a_card_without_words_says_what_is_in_it() -> None:
+    cards = Cards(page_of(drawn(" </CAPTION>", "", stage=Stage.CAPTION))).found
+    assert cards["c0"][1].endswith("|the end of the stage")
+    assert cards["c1"][1].endswith("|the words of #0")
+    assert Cards(page_of(drawn("", stage=Stage.CAPTION))).found["c0"][1].endswith("|no words")
+
+
+def test_a_page_says_whether_the_answer_is_right() -> None:
+    for known, said in (("2", "right"), ("3", "wrong"), (None, "")):
+        page = page_of(drawn(answer("A1 cube.", "2"), answer=known))
+        assert [one for one in ("right", "wrong") if f">{one}</span>" in page] == ([said] if said else [])
+    assert ">wrong</span>" in page_of(drawn("nothing", answer="2"))
+
+
+def test_every_cell_that_a_card_names_is_in_the_picture_at_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (70, 70), "red").save(path)
+    page = page_of(drawn(answer("C5 cube, H1 or A8 is none.", "2"), images=[str(path)]))
+    parts = Parts()
+    parts.feed(page)
+    cells = {values["id"]: values for tag, values in parts.tags if tag == "rect"}
+    assert len(cells) == 49
+    (card,) = (values for tag, values in parts.tags if tag == "article")
+    assert card["data-cells"] == "C5"
+    assert card["tabindex"] == "0"
+    assert (cells["cell-C5"]["x"], cells["cell-C5"]["y"]) == ("2", "4")
+    assert {name for name, values in cells.items() if "named" in (values["class"] or "")} == {"cell-C5"}
+    # Cards far down the page are read beside the picture, so that it is seen lighting up.
+    assert re.search(r"aside \{ position: sticky", page)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_colour_of_words_can_be_read_in_both_schemes() -> None:
+    style = (Path(page_of.__code__.co_filename).parent / "page.css").read_text()
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in style.split("@media", 2)[:2])
+    for scheme in (light, dark):
+        for ground in ("paper", "card"):
+            for words in ("ink", "soft", "good", "bad", "mark", "accent"):
+                low, high = sorted((luminance(scheme[words]), luminance(scheme[ground])))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (words, ground)  # WCAG 2, level AA
 
 
 def test_show_finds_a_trace_and_writes_a_page(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.doubles import DreamEngine
+from tests.doubles import EVERYTHING, DreamEngine
 
 from stepsight.assembly import LoadedModel
 from stepsight.cli.app import run
 from stepsight.errors import RecipeError
 from stepsight.evaluation.report import EvaluationReport, Judging, Row, summarise
+from stepsight.jsonl import read_jsonl
 from stepsight.model_folders import ModelCard
 from stepsight.recipes import load_recipe
-from stepsight.records import Usage
+from stepsight.records import Trace, Usage
 from stepsight.reports.study import study_heading
+from stepsight.study.deriving import derive
 from stepsight.study.recipe import StudyRecipe
 from stepsight.study.results import StudyResult, results
 
@@ -145,3 +149,107 @@ def test_a_question_that_failed_anywhere_is_left_out_everywhere_and_counted() ->
     assert {arm.accuracy.n for arm in result.arms} == {3}
     assert "1 more failed in some arm" in study_heading(result)
     assert "failed" not in study_heading(results({"greedy": runs["greedy"]}, seeds=[0, 1]))
+
+
+WIDE = [
+    {"search": "greedy"},
+    {"search": "vote", "width": [1, 2, 4]},
+    {"search": "best-of-n", "width": [2, 4], "judge": ["likelihood", "oracle", "self"]},
+    {"search": "stage-beam", "width": [2, 3], "judge": "likelihood"},
+    {"search": "vote", "width": 3, "temperature": 1.0},
+    {"search": "vote", "width": 2, "budget_tokens": 90},
+]
+DERIVED = {
+    "vote-1",
+    "vote-2",
+    *(f"best-of-n-{width}-{judge}" for width in (2, 4) for judge in ("likelihood", "oracle", "self")),
+}
+
+
+def traces(out: Path) -> dict[str, dict[str, Trace]]:
+    found = {}
+    for path in sorted(out.glob("*/seed-*/traces.jsonl")):
+        by_id = {trace.question.id: trace for trace in read_jsonl(path, Trace)}
+        found[f"{path.parent.parent.name}, {path.parent.name}"] = by_id
+    return found
+
+
+def study(folder: Path, engine: DreamEngine, **changes: object) -> StudyResult:
+    path = write(folder, arms=WIDE, **changes)
+    model = LoadedModel(engine, ModelCard(name="dream", judge_prompts="short-2"))
+    assert run(["study", str(path)], model=model) == 0
+    return StudyResult.model_validate_json((folder / "study" / "result.json").read_bytes())
+
+
+def test_arms_that_a_wider_one_contains_are_derived_and_equal_those_that_are_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    few, many = DreamEngine(), DreamEngine()
+    derived = study(tmp_path / "a", few)
+    said = " ".join(capsys.readouterr().err.split())
+    ran = study(tmp_path / "b", many, derive=False)
+    assert "is not run" not in capsys.readouterr().err
+    assert few.generated < many.generated
+    assert {arm.name for arm in derived.arms if arm.derived == "vote-4"} == DERIVED
+    assert not any(arm.derived for arm in ran.arms)
+    for name in DERIVED:
+        assert f"{name} is not run: its answers are among those of vote-4" in said
+    assert "stage-beam-2-likelihood is run: stage-beam goes on from what was chosen" in said
+    assert "vote-2-90-tokens is run: its budget" in said
+    for one, other in zip(derived.arms, ran.arms, strict=True):
+        assert (one.seconds is None) == (one.name in DERIVED)
+        mine, theirs = (arm.model_dump(exclude={"seconds", "derived"}) for arm in (one, other))
+        assert mine == theirs
+    first, second = traces(tmp_path / "a" / "study"), traces(tmp_path / "b" / "study")
+    assert first.keys() == second.keys()
+    for arm, by_id in first.items():
+        for id, trace in by_id.items():
+            for key in ("judge", "candidates", "verdicts", "chosen", "usage"):
+                if (key, arm.split("-")[0]) != ("usage", "best"):
+                    assert getattr(trace, key) == getattr(second[arm][id], key), (arm, key)
+    heading = study_heading(derived)
+    assert "Derived from vote-4, not run: vote-1, vote-2" in heading
+    assert "| derived |" in (tmp_path / "a" / "study" / "table.md").read_text()
+
+
+def test_a_killed_derivation_goes_on_and_nothing_is_judged_twice(tmp_path: Path) -> None:
+    engine = DreamEngine()
+    before = study(tmp_path, engine)
+    path = tmp_path / "study" / "best-of-n-4-self" / "seed-0" / "traces.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]) + b'{"torn')
+    written, judged = engine.generated, len(engine.scored)
+    other = DreamEngine()
+    assert study(tmp_path, other) == before
+    assert other.generated == 0
+    assert 0 < len(other.scored) < judged
+    assert engine.generated == written
+    assert len(read_jsonl(path, Trace)) == 5
+
+
+def test_an_engine_without_seeds_runs_every_arm(tmp_path: Path) -> None:
+    engine = DreamEngine(capabilities=replace(EVERYTHING, seeds=False))
+    assert not any(arm.derived for arm in study(tmp_path, engine).arms)
+
+
+def test_an_arm_that_was_run_before_stays_as_it_was(tmp_path: Path) -> None:
+    ran = study(tmp_path, DreamEngine(), derive=False)
+    again = study(tmp_path, DreamEngine())
+    assert again == ran
+
+
+def test_a_question_that_the_wide_run_could_not_answer_is_asked_by_the_narrow_one(tmp_path: Path) -> None:
+    engine = DreamEngine()
+    study(tmp_path, engine)
+    for arm in ("vote-4", "vote-2"):
+        path = tmp_path / "study" / arm / "seed-0" / "traces.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    source = tmp_path / "study" / "vote-4" / "seed-0" / "traces.jsonl"
+    recipe = load_recipe(write(tmp_path, arms=WIDE), StudyRecipe)
+    narrow = next(one for one in recipe.all_arms() if one.name == "vote-2")
+    questions = [trace.question for trace in traces(tmp_path / "study")["greedy, seed-0"].values()]
+    out = source.parent.parent.parent / "vote-2" / "seed-0" / "traces.jsonl"
+    assert asyncio.run(derive(narrow, 0, source, out, questions, engine, None)) == 0
+    study(tmp_path, engine)
+    assert len(read_jsonl(out, Trace)) == 5

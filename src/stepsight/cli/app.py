@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepsight.cli.ask import ask_command
+from stepsight.cli.convert import convert_command
 from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
 from stepsight.cli.judge import calibrate_command, judge_command, rejudge_command
+from stepsight.cli.narrow import narrow_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
 from stepsight.cli.train import train_command
@@ -37,9 +39,11 @@ app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("judge")(judge_command)
 app.command("rejudge")(rejudge_command)
+app.command("narrow")(narrow_command)
 app.command("calibrate")(calibrate_command)
 app.command("study")(study_command)
 app.command("show")(show_command)
+app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from stepsight.evaluation.report import Truth
     from stepsight.records import Question
 
-TRACES = "traces.jsonl"
 REPORT = "report.json"
 PROBE = "server.json"
 
@@ -66,6 +65,7 @@ def eval_command(
     from stepsight.reports.progress import described
     from stepsight.reports.scores import difference_line, interval, scores_table
     from stepsight.search import strategy
+    from stepsight.tracefiles import TRACES
 
     # 1. Everything that can be wrong without a model.
     asked = _questions(questions, limit)
@@ -156,11 +156,11 @@ def read_run(path: Path, questions: Sequence[Question]) -> EvaluationReport:
     from stepsight.errors import InputError, RecordError
     from stepsight.evaluation import EvaluationReport
     from stepsight.evaluation.report import score, summarise
-    from stepsight.jsonl import sift_jsonl
-    from stepsight.records import Trace
+    from stepsight.tracefiles import PARQUET, TRACES, sift_traces
 
     if path.is_dir():
-        path = path / TRACES if (path / TRACES).is_file() else path / REPORT
+        names = (TRACES, Path(TRACES).with_suffix(PARQUET), REPORT)
+        path = next((path / name for name in names if (path / name).is_file()), path / REPORT)
     if not path.is_file():
         raise InputError(f"there is no run {path}", hint="give a folder that `stepsight eval --out` wrote")
     if path.suffix == ".json":
@@ -171,7 +171,7 @@ def read_run(path: Path, questions: Sequence[Question]) -> EvaluationReport:
             raise RecordError(f"{path} is no report: {fault}", hint="give the report.json of a run") from error
     by_id = {question.id: question for question in questions}
     # The last line may be torn if that run was killed; what is whole can be compared.
-    traces = [trace for trace in sift_jsonl(path, Trace).rows if trace.question.id in by_id]
+    traces = [trace for trace in sift_traces(path).rows if trace.question.id in by_id]
     if not traces:
         raise InputError(f"{path} answers none of these questions", hint="compare runs over the same questions")
     return summarise(

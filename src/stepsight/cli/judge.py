@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.model_options import choose_model
 from stepsight.cli.options import JsonOption, check_writable
 from stepsight.cli.taking import takes
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stepsight.records import Trace
 
 TracesArgument = Annotated[
-    Path, typer.Argument(help="Traces, one per line, or the folder that `stepsight eval --out` wrote.")
+    Path, typer.Argument(help="Traces (JSON lines or .parquet), or the folder that `stepsight eval --out` wrote.")
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many traces.", min=1)]
 ConcurrencyOption = Annotated[int, typer.Option(help="Traces judged at a time.", min=1)]
@@ -44,9 +44,10 @@ def judge_command(
 
     from stepsight.evaluation.card import judge_card
     from stepsight.reports.judging import card_table
+    from stepsight.tracefiles import read_traces, trace_file
     from stepsight.world.truth import is_true
 
-    found = read_traces(traces, limit)
+    found = read_traces(trace_file(traces), limit)
     check_known(found, traces)
     if judge is not None:
         found = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
@@ -69,20 +70,41 @@ def rejudge_command(
     choice: ModelChoice,
     as_json: JsonOption = False,
 ) -> None:
-    """Decide finished searches again with another judge; nothing is generated."""
+    """Decide finished searches again with another judge; nothing is generated. What was killed goes on."""
+    import asyncio
+
     from rich.console import Console
 
-    from stepsight.jsonl import write_jsonl
+    from stepsight.cli.deciding import closing, open_judge, remade, surveyed
+    from stepsight.evaluation.rejudging import rejudged
+    from stepsight.tracefiles import trace_file
 
     check_writable(out)
-    found = read_traces(traces, limit)
-    judged = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
-    write_jsonl(out, judged)
-    changed = sum(one.chosen != other.chosen for one, other in zip(found, judged, strict=True))
+    source = trace_file(traces)
+    errors = Console(stderr=True, highlight=False)
+    found = surveyed(source, limit, errors)
+    opened = open_judge(context, choice, judge, errors)
+    made = asyncio.run(
+        closing(
+            remade(
+                source,
+                out,
+                lambda trace: rejudged(trace, opened.judge),
+                identity={"verb": "rejudge", **opened.identity},
+                total=found.traces,
+                limit=limit,
+                concurrency=concurrency,
+                errors=errors,
+            ),
+            opened.model,
+        )
+    )
     if as_json:
-        typer.echo(json.dumps({"traces": len(judged), "answers_changed": changed, "out": str(out)}))
+        result = {"traces": made.traces, "answers_changed": made.changed, "set_aside": len(found.faults)}
+        typer.echo(json.dumps({**result, "resumed": made.resumed, "out": str(out)}))
     else:
-        Console(highlight=False).print(f"{len(judged)} traces, {changed} with another answer: {out}", markup=False)
+        line = f"{made.traces} traces, {made.changed} with another answer: {out}"
+        Console(highlight=False).print(line, markup=False, soft_wrap=True)
 
 
 @takes(choice=choose_model)
@@ -107,10 +129,11 @@ def calibrate_command(
 
     from stepsight.evaluation.calibration import calibrate
     from stepsight.reports.scores import interval
+    from stepsight.tracefiles import read_traces, trace_file
     from stepsight.world.truth import is_true
 
     card = _card_of(choice.name) if write else None
-    found = read_traces(traces, limit)
+    found = read_traces(trace_file(traces), limit)
     judged = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
     made = calibrate(judged, is_true, share=share)
     if card is not None:
@@ -158,27 +181,6 @@ def _write_cutoff(card: Path, judge: str, cutoff: float) -> None:
         stream.write(changed.model_dump_json(indent=2).encode() + b"\n")
 
 
-def read_traces(path: Path, limit: int | None) -> list[Trace]:
-    """The traces in a file or in the folder of an evaluation.
-
-    Raises:
-        InputError: there is no such file.
-        RecordError: a row is no trace, or there is none.
-    """
-    from stepsight.errors import InputError, RecordError
-    from stepsight.jsonl import read_jsonl
-    from stepsight.records import Trace
-
-    if path.is_dir():
-        path = path / "traces.jsonl"
-    if not path.is_file():
-        raise InputError(f"there is no file {path}", hint="make one with `stepsight eval --out FOLDER`")
-    traces = read_jsonl(path, Trace)[:limit]
-    if not traces:
-        raise RecordError(f"{path} holds no trace", hint="give what `stepsight eval --out` wrote")
-    return traces
-
-
 def check_known(traces: list[Trace], path: Path) -> None:
     """Make sure that the truth of the traces' stages is known.
 
@@ -209,30 +211,16 @@ def judged_anew(
     """
     import asyncio
 
-    from stepsight.assembly import check_choice, load_model, with_judge_prompts
-    from stepsight.cli.study_judges import build_study_judge
+    from stepsight.cli.deciding import closing, open_judge
     from stepsight.evaluation.rejudging import rejudge
     from stepsight.pictures import check_picture
     from stepsight.reports.progress import described
 
     for picture in dict.fromkeys(image for trace in traces for image in trace.question.images):
         check_picture(picture)
-    ready = brought_model(context)
-    if ready is None and judge not in ("likelihood", "vote", "oracle"):
-        check_choice(choice)
-        with errors.status(f"loading {choice.name}"):
-            ready = load_model(choice)
-    model = None if ready is None else with_judge_prompts(ready, choice.judge_prompts)
-    chooser = build_study_judge(judge, model)
+    opened = open_judge(context, choice, judge, errors)
     with described(errors, "judging", len(traces)) as tell:
-
-        async def again() -> list[Trace]:
-            try:
-                return await rejudge(
-                    traces, chooser, concurrency=concurrency, progress=lambda done: tell(done, chooser.name)
-                )
-            finally:
-                if model is not None:
-                    await model.aclose()
-
-        return asyncio.run(again())
+        again = rejudge(
+            traces, opened.judge, concurrency=concurrency, progress=lambda done: tell(done, opened.judge.name)
+        )
+        return asyncio.run(closing(again, opened.model))

@@ -54,14 +54,10 @@ def find_trace(path: Path, question: str | None) -> Trace:
         RecordError: the file holds no traces.
     """
     from stepsight.errors import InputError, RecordError
-    from stepsight.jsonl import sift_jsonl
-    from stepsight.records import Trace
+    from stepsight.tracefiles import sift_traces, trace_file
 
-    if path.is_dir():
-        path = path / "traces.jsonl"
-    if not path.is_file():
-        raise InputError(f"there is no file {path}", hint="make one with `stepsight ask --trace FILE`")
-    sifted = sift_jsonl(path, Trace)
+    path = trace_file(path, hint="make one with `stepsight ask --trace FILE`")
+    sifted = sift_traces(path)
     if not sifted.rows:
         raise RecordError(
             f"{path} holds no trace: {sifted.faults[0] if sifted.faults else 'it is empty'}",

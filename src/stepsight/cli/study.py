@@ -37,10 +37,11 @@ def study_command(
     from stepsight.recipes import load_recipe, save_resolved
     from stepsight.reports.progress import described
     from stepsight.reports.study import study_heading, study_markdown, study_table
+    from stepsight.study.deriving import reasons
     from stepsight.study.plots import check_plots, plot
     from stepsight.study.recipe import Arm, StudyRecipe
     from stepsight.study.results import results
-    from stepsight.study.run import run_study
+    from stepsight.study.run import derivable, run_study
     from stepsight.world.checker import check
 
     recipe = load_recipe(recipe_path, StudyRecipe, changes or ())
@@ -59,6 +60,12 @@ def study_command(
 
     for arm in recipe.all_arms():
         judge_of(arm)  # a judge that does not exist is named before anything runs
+    wider = derivable(recipe, loaded.engine)
+    for name, arm in wider.items():
+        errors.print(f"{name} is not run: its answers are among those of {arm.name}", markup=False, soft_wrap=True)
+    if recipe.derive:
+        for name, why in reasons(recipe.all_arms()).items():
+            errors.print(f"{name} is run: {why}", markup=False, soft_wrap=True)
     save_resolved(recipe, recipe.out / "recipe.yaml")
     runs = len(recipe.all_arms()) * len(recipe.seeds)
     done: dict[str, int] = {}

@@ -11,6 +11,9 @@ from stepsight.judges.vote import VoteJudge
 from stepsight.protocols import Judge
 from stepsight.world.truth import is_true
 
+ASK_NO_MODEL = frozenset({"likelihood", "vote", "oracle"})
+"""Judges that need no model of their own when decisions are made again."""
+
 
 def build_study_judge(name: str, model: LoadedModel | None) -> Judge:
     """The judge called `name`, or the oracle, for decisions that are made again; `model` is for those that ask it.

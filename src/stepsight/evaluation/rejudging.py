@@ -43,10 +43,7 @@ async def rejudge(
     concurrency: int = 8,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Trace]:
-    """The same traces with the verdicts of `judge`.
-
-    Of whole answers the judge's best is the new answer. A search by stages went on from what the first judge chose, so
-    its answer stays as it was: the verdicts say what would have been chosen at each step.
+    """The same traces with the verdicts of `judge`; see `rejudged`.
 
     Args:
         traces: finished searches.
@@ -60,14 +57,22 @@ async def rejudge(
     async def again(trace: Trace) -> Trace:
         nonlocal done
         async with gate:
-            verdicts = [
-                await judge.judge(one.question, one.stage, one.line, one.candidates) for one in decisions_of(trace)
-            ]
+            made = await rejudged(trace, judge)
         done += 1
         progress(done)
-        return _with(trace, judge.name, verdicts)
+        return made
 
     return list(await asyncio.gather(*(again(trace) for trace in traces)))
+
+
+async def rejudged(trace: Trace, judge: Judge) -> Trace:
+    """A trace with the verdicts of `judge`.
+
+    Of whole answers the judge's best is the new answer. A search by stages went on from what the first judge chose, so
+    its answer stays as it was: the verdicts say what would have been chosen at each step.
+    """
+    verdicts = [await judge.judge(one.question, one.stage, one.line, one.candidates) for one in decisions_of(trace)]
+    return _with(trace, judge.name, verdicts)
 
 
 def _with(trace: Trace, judge: str, verdicts: Sequence[Verdict]) -> Trace:

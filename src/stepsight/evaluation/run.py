@@ -77,9 +77,7 @@ async def evaluate(
     name = getattr(strategy, "__name__", type(strategy).__name__).replace("_", "-")
     judge_name = None if judge is None else judge.name
     record = settings_record(engine, settings)
-    finished = _resume(
-        out, {"strategy": name, "judge": judge_name, "seed": settings.seed, "settings": record}, questions
-    )
+    finished = resume(out, run_card(name, judge, engine, settings), questions)
 
     run = _Run(len(questions), progress)
     for question in questions:
@@ -148,8 +146,22 @@ class _Run:
             self.progress(Progress(len(self.rows), self.total, len(self.failed), len(scored), sum(scored)))
 
 
-def _resume(out: Path | None, card: dict[str, object], questions: Sequence[Question]) -> dict[str, Trace]:
-    """What `out` holds of this run already, by question id; starts the file's card if there is none."""
+def run_card(strategy: str, judge: Judge | None, engine: Engine, settings: SearchSettings) -> dict[str, object]:
+    """What run a file of traces belongs to."""
+    return {
+        "strategy": strategy,
+        "judge": None if judge is None else judge.name,
+        "seed": settings.seed,
+        "settings": settings_record(engine, settings),
+    }
+
+
+def resume(out: Path | None, card: dict[str, object], questions: Sequence[Question]) -> dict[str, Trace]:
+    """What `out` holds of this run already, by question id; starts the file's card if there is none.
+
+    Raises:
+        InputError: `out` belongs to another run, or answers another question under one of the ids.
+    """
     if out is None:
         return {}
     card_path = out.with_name(f"{out.name}.run.json")

@@ -25,7 +25,14 @@ def study_heading(result: StudyResult) -> str:
     """What the figures are of, and what is in none of them."""
     seeds = ", ".join(map(str, result.seeds))
     missing = f" {result.left_out:,} more failed in some arm and are left out everywhere." if result.left_out else ""
-    return f"{result.questions:,} questions, seeds {seeds}; 95 % intervals by bootstrap over questions.{missing}"
+    taken: dict[str, list[str]] = {}
+    for arm in result.arms:
+        if arm.derived:
+            taken.setdefault(arm.derived, []).append(arm.name)
+    derived = "".join(f" Derived from {whence}, not run: {', '.join(names)}." for whence, names in taken.items())
+    return (
+        f"{result.questions:,} questions, seeds {seeds}; 95 % intervals by bootstrap over questions.{missing}{derived}"
+    )
 
 
 def study_markdown(result: StudyResult) -> str:
@@ -43,7 +50,7 @@ def _rows(result: StudyResult) -> list[tuple[str, ...]]:
             _percent(arm.accuracy),
             f"{arm.tokens:,.0f}",
             f"{arm.generated:,.0f}",
-            f"{arm.seconds:.2f}",
+            "derived" if arm.seconds is None else f"{arm.seconds:.2f}",
             "\n".join(f"to {other}: {_points(span)}" for other, span in arm.against.items()),
         )
         for arm in result.arms

@@ -22,6 +22,9 @@ STRATEGIES: dict[str, Strategy] = {
     "adaptive": adaptive,
 }
 
+WHOLE = ("best-of-n", "vote")
+"""Searches that draw whole answers, each by its slot alone: the first N of a wide run are those of width N."""
+
 
 _PROBABLE = ("reward", "oracle")
 
@@ -53,6 +56,7 @@ def strategy(name: str) -> Strategy:
 
 __all__ = [
     "STRATEGIES",
+    "WHOLE",
     "adaptive",
     "best_of_n",
     "greedy",

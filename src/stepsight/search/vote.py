@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stepsight.conclusions import ballot
 from stepsight.protocols import Engine, Judge, SearchSettings
-from stepsight.records import Question, Trace
+from stepsight.records import Candidate, Question, Trace
 from stepsight.search.expand import Search
 from stepsight.stages import Stage, parse
 
@@ -26,11 +27,16 @@ async def vote(question: Question, engine: Engine, judge: Judge | None, settings
     search = Search("vote", question, engine, None, replace(settings, survivors=1), continues=False, alone=True)
     with search.bounded():
         candidates = await search.expand(None, stop=Stage.CONCLUSION)
-        ballots = []
-        for candidate in candidates:
-            parsed = parse(candidate.piece.text)
-            ballots.append(ballot(question, parsed.stages[Stage.CONCLUSION]) if parsed.valid else None)
-        cast = [one for one in ballots if one is not None]
-        most = max(cast, key=cast.count) if cast else None
-        search.keep((candidates[ballots.index(most)],))
+        search.keep((elected(question, candidates),))
     return search.trace()
+
+
+def elected(question: Question, candidates: Sequence[Candidate]) -> Candidate:
+    """The first of those that most agree with; of malformed ones alone the first."""
+    ballots = []
+    for candidate in candidates:
+        parsed = parse(candidate.piece.text)
+        ballots.append(ballot(question, parsed.stages[Stage.CONCLUSION]) if parsed.valid else None)
+    cast = [one for one in ballots if one is not None]
+    most = max(cast, key=cast.count) if cast else None
+    return candidates[ballots.index(most)]

@@ -31,9 +31,10 @@ def plot(result: StudyResult, folder: Path) -> list[Path]:
         families: dict[str, list[ArmResult]] = {}
         for arm in result.arms:
             families.setdefault(_family(arm.name), []).append(arm)
-        for family, arms in families.items():
-            _curve(left, family, [(arm.tokens, arm) for arm in arms])
-            _curve(right, family, [(arm.seconds, arm) for arm in arms])
+        for place, (family, arms) in enumerate(families.items()):
+            colour = f"C{place}"
+            _curve(left, family, colour, [(arm.tokens, arm) for arm in arms])
+            _curve(right, family, colour, [(arm.seconds, arm) for arm in arms if arm.seconds is not None])
         left.set_xlabel("tokens per question, generated and judge's")
         right.set_xlabel("seconds per question, beside others")
         left.set_ylabel("accuracy, 95 % interval")
@@ -52,7 +53,7 @@ def _family(name: str) -> str:
     return "-".join(part for part in name.split("-") if not part.isdigit() and part not in ("tokens", "survivors"))
 
 
-def _curve(axes: Any, family: str, points: list[tuple[float, ArmResult]]) -> None:
+def _curve(axes: Any, family: str, colour: str, points: list[tuple[float, ArmResult]]) -> None:
     known = sorted(
         (place, arm.accuracy.value, arm.accuracy.low, arm.accuracy.high)
         for place, arm in points
@@ -63,4 +64,4 @@ def _curve(axes: Any, family: str, points: list[tuple[float, ArmResult]]) -> Non
     places, values, lows, highs = zip(*known, strict=True)
     below = [value - low for value, low in zip(values, lows, strict=True)]
     above = [high - value for value, high in zip(values, highs, strict=True)]
-    axes.errorbar(places, values, yerr=[below, above], marker="o", capsize=2, label=family)
+    axes.errorbar(places, values, yerr=[below, above], marker="o", capsize=2, label=family, color=colour)

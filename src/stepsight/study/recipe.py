@@ -39,7 +39,8 @@ class ArmRecipe(Recipe):
 class StudyRecipe(Recipe):
     """A whole study. `questions` is a file, or what to draw; `model` a name that `ask --model` takes.
 
-    Every arm answers every question once for each of `seeds`.
+    Every arm answers every question once for each of `seeds`. With `derive` an arm whose answers a wider one draws too
+    is taken from that one instead of being run, which costs no generation and leaves its seconds unknown.
     """
 
     questions: Path | Drawn
@@ -47,6 +48,7 @@ class StudyRecipe(Recipe):
     seeds: list[int] = Field(default=[0], min_length=1)
     arms: list[ArmRecipe] = Field(min_length=1)
     concurrency: int = Field(default=32, gt=0)
+    derive: bool = True
     out: Path
 
     @model_validator(mode="after")

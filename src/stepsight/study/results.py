@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from stepsight.evaluation.narrowing import DERIVED
 from stepsight.evaluation.report import EvaluationReport, Row
 from stepsight.evaluation.statistics import Span
 from stepsight.records import Record
@@ -20,15 +21,17 @@ class ArmResult(Record):
     """One arm over all questions and seeds.
 
     accuracy: mean over questions. tokens: generated and judge's, per question; `generated` the former alone. seconds:
-    of searches that ran beside others, per question. against: paired differences in accuracy, by what they are to.
+    of searches that ran beside others, per question; None for an arm that was `derived` from the run named there.
+    against: paired differences in accuracy, by what they are to.
     """
 
     name: str
     accuracy: Span
     tokens: float
     generated: float
-    seconds: float
+    seconds: float | None
     against: dict[str, Span]
+    derived: str = ""
 
 
 class StudyResult(Record):
@@ -64,19 +67,29 @@ def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[i
             for other in ("greedy", _as_dear_vote(name, cost), _oracle(name, rows))
             if other in rows and other != name
         }
+        derived = _whence(runs[name])
         arms.append(
             ArmResult(
                 name=name,
                 accuracy=_bootstrap(right[name]),
                 tokens=cost[name],
                 generated=_mean(one, ids, lambda row: row.usage.kept + row.usage.discarded),
-                seconds=_mean(one, ids, lambda row: row.seconds),
+                seconds=None if derived else _mean(one, ids, lambda row: row.seconds),
                 against=against,
+                derived=derived,
             )
         )
     asked = {row.id for reports in runs.values() for report in reports for row in report.rows}
     asked.update(one for reports in runs.values() for report in reports for one in report.failed)
     return StudyResult(questions=len(ids), left_out=len(asked) - len(ids), seeds=list(seeds), arms=arms)
+
+
+def _whence(reports: Sequence[EvaluationReport]) -> str:
+    """The run that an arm was derived from; empty if it was run itself."""
+    for report in reports:
+        if whence := report.settings.get(DERIVED):
+            return "-".join(str(whence[key]) for key in ("strategy", "width", "judge") if whence[key] is not None)
+    return ""
 
 
 def _by_question(reports: Sequence[EvaluationReport]) -> dict[str, list[Row]]:
