@@ -69,7 +69,7 @@ def test_it_ends_when_the_one_who_started_it_is_killed(tmp_path: Path, ready: bo
 import subprocess, sys, time
 from stepsight.rewards.process import ProcessReward, RemoteChoice, _start
 choice = RemoteChoice("classifier", {str(folder)!r})
-child = ProcessReward(choice)._child if {ready} else _start(choice)
+child = ProcessReward(choice) if {ready} else _start(choice)
 print(child.pid, flush=True)
 time.sleep(600)
 """
@@ -77,9 +77,9 @@ time.sleep(600)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert not gone(pid, 0.3)
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
+        early = gone(pid, 0.3)
+        parent.kill()
+    assert not early
     assert gone(pid)
 
 

@@ -93,18 +93,15 @@ class ProcessReward:
 
     def __init__(self, choice: RemoteChoice, *, batch: int = 8, timeout: float = 600.0) -> None:
         self.choice = choice
-        self._child = _start(choice)
-        self._end = weakref.finalize(self, _end, self._child)
-        self._said: deque[str] = deque(maxlen=_SHOWN)
-        assert self._child.stdout is not None
-        assert self._child.stderr is not None
-        self._ear = _reader(self._child.stderr, self._said.append)
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        _reader(self._child.stdout, lines.put, at_end="")
+        self._child = _Child(choice)
+        self._end = weakref.finalize(self, _end, self._child.popen)
         try:
-            port = self._port(lines)
             self._endpoint = EndpointReward(
-                f"http://127.0.0.1:{port}", batch=batch, most_at_once=2, timeout=timeout, sleep=self._sleep
+                f"http://127.0.0.1:{self._child.port()}",
+                batch=batch,
+                most_at_once=2,
+                timeout=timeout,
+                sleep=self._child.sleep,  # not a method of this object, which would then outlive its last user
             )
             finished(self._hello())
         except BaseException:
@@ -124,17 +121,17 @@ class ProcessReward:
     @property
     def pid(self) -> int:
         """The child's process id."""
-        return self._child.pid
+        return self._child.popen.pid
 
     async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
         """Value many answers; raises as `EndpointReward.value`, and EngineError if the child has ended."""
         if not requests:
             return []
-        self._check()
+        self._child.check()
         try:
             return await self._endpoint.value(requests)
         except EngineError:
-            self._check()
+            self._child.check()
             raise
 
     async def aclose(self) -> None:
@@ -159,42 +156,61 @@ class ProcessReward:
         finally:
             await self._endpoint.aclose()
 
-    async def _sleep(self, seconds: float) -> None:
-        self._check()  # nobody will answer, so there is nothing to wait for
-        await asyncio.sleep(seconds)
 
-    def _check(self) -> None:
-        code = self._child.poll()
-        if code is not None:
-            raise EngineError(
-                f"the process of the reward model {self.name} has ended ({_how(code)}){self._tail()}",
-                hint="start it anew; if it ran out of memory, use a smaller dtype or another device",
-            )
+class _Child:
+    """The process, and the last that it said."""
 
-    def _port(self, lines: queue.SimpleQueue[str]) -> int:
+    def __init__(self, choice: RemoteChoice) -> None:
+        self.choice = choice
+        self.popen = _start(choice)
+        self._said: deque[str] = deque(maxlen=_SHOWN)
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        assert self.popen.stdout is not None
+        assert self.popen.stderr is not None
+        self._ear = _reader(self.popen.stderr, self._said.append)
+        _reader(self.popen.stdout, self._lines.put, at_end="")
+
+    def port(self) -> int:
+        """Wait for it to say its port."""
+        name, deadline = self.choice.name, self.choice.deadline
         try:
-            line = lines.get(timeout=self.choice.deadline)
+            line = self._lines.get(timeout=deadline)
         except queue.Empty:
             raise ModelError(
-                f"the reward model {self.name} was not loaded within {self.choice.deadline:g} s{self._tail()}",
+                f"the reward model {name} was not loaded within {deadline:g} s{self._tail()}",
                 hint="raise the deadline, or download the model first",
             ) from None
         if line.strip().isdigit():
             return int(line)
         with suppress(subprocess.TimeoutExpired):
-            self._child.wait(ENDING)
-        code = self._child.poll()
+            self.popen.wait(ENDING)
+        code = self.popen.poll()
         self._ear.join(ENDING)
         if any(line.startswith("error: ") and "--trust-remote-code" in line for line in self._said):
             raise ModelError(
-                f"the reward model {self.name} runs code of its own, which was not allowed",
+                f"the reward model {name} runs code of its own, which was not allowed",
                 hint="read that code, then allow it with trust_remote_code",
             )
         how = "did not say its port" if code is None else f"could not be started ({_how(code)})"
         raise ModelError(
-            f"the reward model {self.name} {how}{self._tail()}",
+            f"the reward model {name} {how}{self._tail()}",
             hint="name an interpreter that has what this model needs, or see what it says above",
         )
+
+    def check(self) -> None:
+        """Raise an error if it has ended."""
+        code = self.popen.poll()
+        if code is not None:
+            self._ear.join(ENDING)
+            raise EngineError(
+                f"the process of the reward model {self.choice.name} has ended ({_how(code)}){self._tail()}",
+                hint="start it anew; if it ran out of memory, use a smaller dtype or another device",
+            )
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before asking again, unless nobody is left to answer."""
+        self.check()
+        await asyncio.sleep(seconds)
 
     def _tail(self) -> str:
         said = "\n".join(f"    {line}" for line in self._said)
