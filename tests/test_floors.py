@@ -59,8 +59,8 @@ FLOORS = {
 
 # What the floors alone would allow, but the two rivers do not.
 FORBIDDEN = {
-    "judges": {"engines"},
-    "search": {"engines", "judges", "data", "world", "training"},
+    "judges": {"engines", "rewards"},
+    "search": {"engines", "rewards", "judges", "data", "world", "training"},
     "data": {"search"},
     "world": {"search"},
 }

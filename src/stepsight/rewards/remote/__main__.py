@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import runpy
 import sys
 import threading
 import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-if not __package__:  # run as a folder; so its files find each other (PEP 366)
+if not __package__:  # run as a folder or a file: run it again as the package it is, so that its files find each other
     sys.path[0] = str(HERE.parent)
-    __package__ = HERE.name
+    runpy.run_module(HERE.name, run_name="__main__", alter_sys=True)
 
 from .models import KINDS, Refused, loaded  # noqa: E402
 from .serving import serve  # noqa: E402
@@ -54,7 +55,7 @@ def main(words: list[str]) -> int:
     options = parsed(words)
     # Modules beside this folder must not stand in for those that a model's own code imports.
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE.parent]
-    said = os.fdopen(os.dup(1), "w")
+    said = os.dup(1)
     os.dup2(2, 1)  # libraries print too, and the first line is ours
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # remote code takes a GPU whenever it sees one
@@ -68,7 +69,7 @@ def main(words: list[str]) -> int:
         message = (str(error) or type(error).__name__).splitlines()[0]
         print(f"error: {message}", file=sys.stderr)
         return 2
-    print(server.server_address[1], file=said, flush=True)
+    os.write(said, f"{server.server_address[1]}\n".encode())
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0

@@ -81,7 +81,7 @@ class Classifier:
             value = self.model(**inputs).logits[0, 0]
         else:
             hidden = self.model(**inputs, output_hidden_states=True, use_cache=False).hidden_states[-1]
-            value = self.head(hidden[0, -1])[0]
+            value = self.head(hidden[0, -1].float())[0]
         return float(value), int(inputs["input_ids"].shape[1])
 
 
@@ -218,7 +218,7 @@ def value_head(path: str, model: Any) -> Any:
     saved = {name.split("summary.")[-1]: tensor for name, tensor in load_file(path).items()}
     head = torch.nn.Linear(saved["weight"].shape[1], 1)
     head.load_state_dict(saved)
-    return head.to(model.device, model.dtype).requires_grad_(False)
+    return head.to(model.device).requires_grad_(False)  # stays in float32, as `trl` has it
 
 
 def numbers(found: Any) -> list[float]:
