@@ -39,6 +39,7 @@ FLOORS = {
     "prompts": 1,
     "conclusions": 1,
     "engines": 2,
+    "rewards": 2,
     "judges": 3,
     "search": 4,
     "data": 4,
@@ -62,15 +63,15 @@ FLOORS = {
 
 # What the floors alone would allow, but the two rivers do not.
 FORBIDDEN = {
-    "judges": {"engines"},
-    "search": {"engines", "judges", "data", "world", "training"},
+    "judges": {"engines", "rewards"},
+    "search": {"engines", "rewards", "judges", "data", "world", "training"},
     "data": {"search"},
     "world": {"search"},
 }
 
 # Packages that are slow to import or not installed with the core, and the only modules that may mention them.
 MODEL_PACKAGES = {"torch", "torchvision", "transformers", "tokenizers", "safetensors", "accelerate", "huggingface_hub"}
-MODEL_ROOMS = ("engines.transformers", "training", "pico")
+MODEL_ROOMS = ("engines.transformers", "training", "pico", "rewards.remote.models")
 
 # Parts that get by on the standard library, pydantic, and what is named here.
 LEAN = {
@@ -155,6 +156,7 @@ def test_model_packages_stay_in_their_rooms(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_one_engine_alone_speaks_http(name: str) -> None:
+    # Scoring endpoints (rewards) are spoken to over that engine's links.
     if not name.startswith("engines.openai") and not name.startswith("serving"):
         assert not foreign(imported_by(name)) & {"httpx", "httpx2", "requests", "openai"}
 
@@ -176,6 +178,20 @@ def test_engines_do_not_know_each_other() -> None:
         own = name.split(".")[1]
         used = {other.split(".")[2] for other in imported_by(name) if other.startswith("stepsight.engines.")}
         assert not used & vendors - {own}, f"{name} imports another engine"
+
+
+def test_rewards_know_of_the_engines_only_how_one_speaks_http() -> None:
+    for name in (name for name in MODULES if name.startswith("rewards")):
+        used = {other for other in imported_by(name) if other.startswith("stepsight.engines")}
+        assert all(other.startswith("stepsight.engines.openai.") for other in used), f"{name} imports an engine"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("rewards.remote")])
+def test_what_runs_in_another_process_stands_alone(name: str) -> None:
+    used = {other for other in imported_by(name) if other.split(".")[0] == "stepsight"}
+    assert all(other.startswith("stepsight.rewards.remote") for other in used)
+    own = MODEL_PACKAGES & {"torch", "transformers", "safetensors"} | {"PIL", "numpy"}
+    assert foreign(imported_by(name)) <= own
 
 
 @pytest.mark.parametrize("name", MODULES)

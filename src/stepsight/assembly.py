@@ -50,8 +50,9 @@ class ModelChoice:
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
     a few servers do not survive. `judge_prompts` overrides the version of judging texts on the model's card: a model
-    behind a server has no card. `reward` names the reward model for the judge `reward`; empty: the one on the model's
-    card.
+    behind a server has no card. `reward` names the reward model for the judge `reward`: a folder, or what
+    `rewards.connect` takes; empty: the one on the model's card. `reward_python` is the interpreter for one that needs a
+    process of its own.
 
     Raises:
         InputError: an option makes no sense.
@@ -75,6 +76,7 @@ class ModelChoice:
     server_seeds: bool = False
     judge_prompts: str = ""
     reward: str = ""
+    reward_python: str = ""
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -196,8 +198,27 @@ def reward_judge(model: LoadedModel) -> RewardJudge:
     key = named or model.card.reward
     if key not in model.rewards:
         own = Path(resolve_model(model.choice.name if model.choice else PICO))
-        model.rewards[key] = _load_reward(resolve_model(named) if named else str(own / model.card.reward), model)
+        if not named:
+            model.rewards[key] = _load_reward(str(own / model.card.reward), model)
+        elif ":" in named and not Path(named).exists():
+            model.rewards[key] = _connect_reward(named, model.choice or ModelChoice())
+        else:
+            model.rewards[key] = _load_reward(resolve_model(named), model)
     return model.rewards[key]
+
+
+def _connect_reward(name: str, choice: ModelChoice) -> RewardJudge:
+    from stepsight.rewards import connect
+
+    model = connect(
+        name,
+        python=choice.reward_python or None,
+        device=choice.device,
+        dtype=choice.dtype,
+        trust_remote_code=choice.trust_remote_code,
+    )
+    # The one that the paper's code asks, asked as that code does.
+    return RewardJudge(model, asks="released-1" if name.startswith("ixc:") else "prefix")
 
 
 def _load_reward(source: str, model: LoadedModel) -> RewardJudge:

@@ -110,7 +110,17 @@ RewardOption = Annotated[
     str,
     typer.Option(
         "--reward",
-        help="The reward model of the judge `reward`. Default: what the model's card names (pico has one).",
+        help="The reward model of the judge `reward`: a folder, http://..., or a kind with a model, such as "
+        "visualprm:OpenGVLab/VisualPRM-8B. Default: what the model's card names (pico has one).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+RewardPythonOption = Annotated[
+    str,
+    typer.Option(
+        "--reward-python",
+        help="Interpreter for a reward model that needs a process of its own. Default: this one.",
         rich_help_panel=_MODEL,
         show_default=False,
     ),
@@ -136,6 +146,7 @@ def choose_model(
     server_seeds: ServerSeedsOption = False,
     judge_prompts: JudgePromptsOption = "",
     reward: RewardOption = "",
+    reward_python: RewardPythonOption = "",
     compile: CompileOption = False,
 ) -> ModelChoice:
     """What the options say, checked.
@@ -164,6 +175,7 @@ def choose_model(
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,
         reward=reward,
+        reward_python=reward_python,
         compile=compile,
     )
 

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stepsight.errors import CapabilityError
-from stepsight.judges.reading import check_candidates, malformed
+from stepsight.errors import CapabilityError, InputError
+from stepsight.judges.reading import check_candidates, malformed, stage_so_far, unit_text
 from stepsight.prompts.answer import answer_turns
-from stepsight.protocols import Engine, RewardModel, ScoreRequest, ValueRequest, ValueResult
+from stepsight.prompts.reward import reward_prompts, reward_turns
+from stepsight.protocols import Engine, RewardModel, ScoreRequest, Turn, ValueRequest, ValueResult
 from stepsight.records import Candidate, Piece, Question, Verdict
 from stepsight.stages import STOP_STRINGS, Stage
 
 Gather = Literal["last", "product"]
+Asks = Literal["prefix", "released-1"]
 Answer = tuple[Piece, ...]
 
 
@@ -32,14 +34,33 @@ class RewardJudge:
             stands before with it. "product": for reward models whose value is the log-odds that a stage is right if the
             stages before are; the score is the log-probability that all of them are (the product of their step
             scores, as process reward models are mostly read: Lightman et al., arXiv 2305.20050).
-        cutoff: the score above which `swires` calls a reasoning good enough.
+        asks: what the reward model sees. "prefix": the question, and all of the answer up to the candidate.
+            "released-1": as in LLaVA-CoT's released code, one stage by itself against a request for that stage, and
+            whole answers against the question; see `prompts.reward`. Of a sentence it is the stage so far.
+        cutoff: the score above which `swires` calls a reasoning good enough. It belongs to one reward model asked in
+            one way.
+
+    Raises:
+        InputError: scores of stages shown by themselves cannot be gathered as a product, or `asks` is unknown.
     """
 
     model: RewardModel
     gather: Gather = "last"
+    asks: Asks = "prefix"
     cutoff: float | None = field(default=None, repr=False)
     name: str = field(default="reward", init=False)
     scores: bool = field(default=True, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.asks == "prefix":
+            return
+        reward_prompts(self.asks)
+        if self.gather == "product":
+            raise InputError(
+                f"asked as in {self.asks!r}, a stage is scored without those before it, and scores of stages that do "
+                "not build on each other make no product",
+                hint='gather "last", or ask with the whole prefix',
+            )
 
     @property
     def probabilities(self) -> bool:
@@ -57,15 +78,16 @@ class RewardJudge:
         """
         check_candidates(candidates)
         faults = {candidate.id: fault for candidate in candidates if (fault := malformed(candidate)) is not None}
-        line = tuple(candidate.piece for candidate in chosen)
         steps = {
-            candidate.id: self._steps(line, candidate.piece) for candidate in candidates if candidate.id not in faults
+            candidate.id: self._steps(stage, chosen, candidate)
+            for candidate in candidates
+            if candidate.id not in faults
         }
         asked: dict[str, Answer] = {}
         for answers in steps.values():
             for answer in answers:
                 asked.setdefault(_text(answer), answer)
-        results = await self._ask(question, list(asked.values()))
+        results = await self._ask(self._turns(question, stage), list(asked.values()))
         values = {text: result.value for text, result in zip(asked, results, strict=True)}
         scores = dict.fromkeys(faults, -math.inf)
         for one, answers in steps.items():
@@ -79,6 +101,7 @@ class RewardJudge:
             scores=tuple(scores[one] for one in order),
             evidence={
                 "reward_model": self.model.name,
+                **({} if self.asks == "prefix" else {"asks": self.asks}),
                 "values": {
                     str(one): [round(values[_text(answer)], 4) for answer in answers] for one, answers in steps.items()
                 },
@@ -90,14 +113,22 @@ class RewardJudge:
             cached=sum(result.cached for result in results),
         )
 
-    async def _ask(self, question: Question, answers: Sequence[Answer]) -> list[ValueResult]:
+    async def _ask(self, turns: tuple[Turn, ...], answers: Sequence[Answer]) -> list[ValueResult]:
         if not answers:
             return []
-        turns = answer_turns(question)
         return await self.model.value([ValueRequest(turns, answer) for answer in answers])
 
-    def _steps(self, line: Answer, piece: Piece) -> list[Answer]:
-        """The beginnings of the answer that are valued for a candidate; the last is all of it."""
+    def _turns(self, question: Question, stage: Stage | None) -> tuple[Turn, ...]:
+        if self.asks == "prefix":
+            return answer_turns(question)
+        return reward_turns(reward_prompts(self.asks), question, stage)
+
+    def _steps(self, stage: Stage | None, chosen: Sequence[Candidate], candidate: Candidate) -> list[Answer]:
+        """The beginnings of the answer that are valued for a candidate, or its stage alone; the last is all of it."""
+        if self.asks != "prefix" and stage in reward_prompts(self.asks).requests:
+            alone = stage_so_far(chosen, candidate) if candidate.sentence else unit_text(candidate)
+            return [(Piece(text=alone),)]
+        line, piece = tuple(one.piece for one in chosen), candidate.piece
         whole = (*line, piece)
         if self.gather == "last":
             return [whole]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -24,12 +24,19 @@ from stepsight.errors import EngineError, InputError, StepsightError
 Json = Mapping[str, Any]
 
 
+class Refusal(Protocol):
+    """What a status other than 200 means, as an error; see `faults.refusal`."""
+
+    def __call__(self, status: int, body: str, *, model: str, url: str, key: Key) -> StepsightError: ...
+
+
 @dataclass(frozen=True)
 class Server:
     """Where to ask, and with what patience.
 
     url: checked by `checked_url`. model: the id that requests name. timeout: seconds until a whole reply must be
-    there. most_at_once: the ceiling of the window of requests under way. rng, clock, sleep: for tests.
+    there. most_at_once: the ceiling of the window of requests under way. refusal: reads what the server says when it
+    refuses. sleep: is awaited before asking again, and may raise instead. rng, clock: for tests.
     """
 
     url: str
@@ -38,6 +45,7 @@ class Server:
     timeout: float = 600.0
     most_at_once: int = 64
     backoff: Backoff = field(default_factory=Backoff)
+    refusal: Refusal = field(default=refusal, compare=False)
     rng: Random = field(default_factory=Random, compare=False)
     clock: Callable[[], float] = field(default=time.monotonic, compare=False)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, compare=False)
@@ -141,7 +149,7 @@ class Link:
             except httpx2.RequestError as error:
                 return _Failure(unreachable(server.url, server.key.hidden_in(str(error)) or type(error).__name__))
             if reply.status_code != 200:
-                error_ = refusal(reply.status_code, text, model=server.model, url=server.url, key=server.key)
+                error_ = server.refusal(reply.status_code, text, model=server.model, url=server.url, key=server.key)
                 if error_.retryable and reply.status_code in (429, 503):
                     self.window.overloaded(ticket)
                 return _Failure(error_, retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, TypeVar
 
 from PIL import Image, ImageDraw
 
@@ -22,11 +18,10 @@ from stepsight.engines.openai.replies import text_of
 from stepsight.engines.openai.retrying import Backoff
 from stepsight.engines.openai.trials import QUESTION, WRITTEN, Trials
 from stepsight.errors import EngineError
+from stepsight.tasks import finished
 
 PROBING = Backoff(attempts=2, cap=2.0, patience=20.0)
 """A probe is watched by somebody who waits."""
-
-_T = TypeVar("_T")
 
 
 async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = False) -> ProbeReport:
@@ -124,7 +119,7 @@ async def connect(
 
 def connected(url: str, model: str = "", *, default: str = "", seeds: bool = False) -> OpenAIEngine:
     """`connect` for code that is not async; works inside a running event loop too."""
-    return _finished(connect(url, model, default=default, seeds=seeds))
+    return finished(connect(url, model, default=default, seeds=seeds))
 
 
 def probe_server(url: str, model: str = "", *, seeds: bool = False) -> ProbeReport:
@@ -141,12 +136,3 @@ async def _plain(trials: Trials) -> tuple[Trials, str]:
             raise
     renamed = replace(trials, length_key="max_completion_tokens")
     return renamed, text_of(await renamed.write([user_message(QUESTION)], WRITTEN))
-
-
-def _finished(work: Coroutine[Any, Any, _T]) -> _T:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
