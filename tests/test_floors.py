@@ -52,6 +52,7 @@ FLOORS = {
     "reports": 5,
     "model_folders": 6,
     "assembly": 6,
+    "reward_models": 6,
     "diagnosis": 6,
     "api": 6,
     "testing": 6,

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_compile, check_sharing
-from stepsight.errors import CapabilityError, InputError, ModelError
+from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.pairwise import SelfJudge
-from stepsight.judges.reward import RewardJudge, WordsReward
+from stepsight.judges.reward import RewardJudge
 from stepsight.judges.vote import VoteJudge
 from stepsight.judges.written import WrittenJudge
-from stepsight.model_folders import CARD, DELTA, PICO, ModelCard, read_card, resolve_model
+from stepsight.model_folders import PICO, ModelCard, read_card, resolve_model
 from stepsight.prompts.judge import judge_prompts
 from stepsight.protocols import Engine, Judge, SearchSettings
+from stepsight.reward_models import reward_judge
 from stepsight.search import is_judged, strategy
 from stepsight.search.checks import check_settings
 
@@ -179,69 +180,6 @@ def build_judge(name: str, model: LoadedModel, *, search: str, width: int) -> Ju
         return reward_judge(model)
     prompts = judge_prompts(model.card.judge_prompts)
     return WrittenJudge(model.engine, prompts) if name == "written" else SelfJudge(model.engine, prompts)
-
-
-def reward_judge(model: LoadedModel) -> RewardJudge:
-    """The judge that asks the reward model which the model's choice names, or else its card; loaded at the first call.
-
-    Raises:
-        InputError: neither names one.
-        ModelError: it cannot be loaded, or is none.
-        CapabilityError: the model runs on a server, and its card names none.
-    """
-    named = model.choice.reward if model.choice is not None else ""
-    if not named and not model.card.reward:
-        raise InputError(
-            f"nobody says which reward model judges the answers of {model.engine.name}",
-            hint="name one with --reward: a folder that `stepsight train` made of a recipe with `task: reward`",
-        )
-    key = named or model.card.reward
-    if key not in model.rewards:
-        own = Path(resolve_model(model.choice.name if model.choice else PICO))
-        if not named:
-            model.rewards[key] = _load_reward(str(own / model.card.reward), model)
-        elif ":" in named and not Path(named).exists():
-            model.rewards[key] = _connect_reward(named, model.choice or ModelChoice())
-        else:
-            model.rewards[key] = _load_reward(resolve_model(named), model)
-    return model.rewards[key]
-
-
-def _connect_reward(name: str, choice: ModelChoice) -> RewardJudge:
-    from stepsight.rewards import connect
-
-    model = connect(
-        name,
-        python=choice.reward_python or None,
-        device=choice.device,
-        dtype=choice.dtype,
-        trust_remote_code=choice.trust_remote_code,
-    )
-    # The one that the paper's code asks, asked as that code does.
-    return RewardJudge(model, asks="released-1" if name.startswith("ixc:") else "prefix")
-
-
-def _load_reward(source: str, model: LoadedModel) -> RewardJudge:
-    from stepsight.engines.transformers import TransformersEngine
-
-    folder = Path(source)
-    card = read_card(folder)
-    if card.words is None:
-        raise ModelError(f"{source} is no reward model: its {CARD} names no words", hint="see docs/rewards.md")
-    choice = model.choice or ModelChoice()
-    engine = TransformersEngine.load(
-        folder / card.base,
-        device=choice.device,
-        dtype=choice.dtype,
-        name=card.name,
-        cache_gb=choice.cache_gb,
-        max_rows=choice.max_rows,
-        threads=choice.threads,
-        delta=folder / DELTA if card.base else None,
-        beside=model.engine if isinstance(model.engine, TransformersEngine) else None,
-    )
-    words = WordsReward(engine, *card.words)
-    return RewardJudge(words, gather=card.gather, cutoff=card.cutoffs.get("reward"))
 
 
 def with_judge_prompts(model: LoadedModel, version: str) -> LoadedModel:
