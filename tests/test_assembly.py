@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stepsight.assembly import (
     loaded,
 )
 from stepsight.errors import CapabilityError, InputError, ModelError
-from stepsight.judges import JUDGES
+from stepsight.judges import JUDGES, RewardJudge, WordsReward
 from stepsight.model_folders import ModelCard, read_card, resolve_model
 from stepsight.protocols import SearchSettings
 from stepsight.search import STRATEGIES
@@ -33,11 +34,20 @@ def test_every_pair_of_names_either_works_or_is_refused_at_once(search: str, jud
             check_names(search, judge, SearchSettings())
         return
     check_names(search, judge, SearchSettings())
-    built = build_judge(judge, scripted_model(), search=search, width=4)
-    assert (built is None) == (search in ("greedy", "vote", "adaptive"))
+    model = scripted_model()
+    # A reward model that was loaded before is taken from there.
+    model = replace(model, choice=ModelChoice(reward="mine"), rewards={"mine": RewardJudge(WordsReward(model.engine))})
+    built = build_judge(judge, model, search=search, width=4)
+    assert (built is None) == (search in ("greedy", "vote") or (search == "adaptive" and judge != "reward"))
     assert built is None or built.name == judge
-    # Retracing needs scores of every single candidate.
-    assert (build_judge(judge, scripted_model(), search=search, width=1) is None) == (search != "swires")
+    # Retracing needs scores of every single candidate, and so does the adaptive search.
+    alone = search == "swires" or (search == "adaptive" and judge == "reward")
+    assert (build_judge(judge, model, search=search, width=1) is None) == (not alone)
+
+
+def test_a_model_without_a_reward_model_says_how_to_name_one() -> None:
+    with pytest.raises(InputError, match="nobody says which reward model"):
+        build_judge("reward", scripted_model(), search="stage-beam", width=2)
 
 
 def test_the_self_judge_speaks_the_words_of_the_card() -> None:

@@ -94,6 +94,8 @@ def test_a_study_writes_tables_and_plots_and_runs_nothing_twice(
     for name in ("recipe.yaml", "result.json", "table.md", "accuracy.png", "accuracy.svg"):
         assert (out / name).stat().st_size > 100
     assert "to greedy:" in (out / "table.md").read_text()
+    # Greedy draws nothing, so one seed stands for all.
+    assert [path.name for path in (out / "greedy").iterdir()] == ["seed-0"]
     written = engine.generated
     assert run(["study", str(path)], model=model) == 0
     assert engine.generated == written

@@ -43,6 +43,11 @@ async def run_study(
     for arm in sorted(arms, key=lambda arm: arm.name in wider):
         for seed in recipe.seeds:
             tell = partial(progress, f"{arm.name}, seed {seed}")
+            if arm.search == "greedy" and runs[arm.name]:
+                # It draws nothing, so a seed changes nothing.
+                runs[arm.name].append(runs[arm.name][0])
+                tell(len(questions))
+                continue
             judge, out = judge_of(arm), traces_of(recipe.out, arm, seed)
             if arm.name in wider:
                 source = traces_of(recipe.out, wider[arm.name], seed)
