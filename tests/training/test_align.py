@@ -49,3 +49,31 @@ def test_the_loss_falls_in_twenty_steps(processor: Any, model: Any) -> None:
         optimiser.step()
         losses.append(float(value.detach()))
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_chosen_names_are_learned_and_all_else_is_kept(processor: Any, model: Any) -> None:
+    patches = Patches(processor, seed=7, length=8)
+    batch = torch.utils.data.default_collate([patches[index] for index in range(8)])
+    model.model.language_model.requires_grad_(False)
+
+    def train(keep: float) -> tuple[float, float]:
+        torch.manual_seed(0)
+        held = {name: value.clone() for name, value in model.state_dict().items()}
+        loss = AlignLoss(processor.tokenizer, ["shape"], keep=keep, model=model)
+        measured = AlignLoss(processor.tokenizer, ["shape"], keep=1.0, model=model)
+        optimiser = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=1e-3)
+        for _ in range(15):
+            value, right = loss(model, batch)
+            assert set(right) == {"shape"} | ({"changed"} if keep else set())
+            optimiser.zero_grad()
+            torch.autograd.backward(value)
+            optimiser.step()
+        shape, seen = measured(model, batch)
+        words = model.state_dict()["model.language_model.embed_tokens.weight"]
+        assert torch.equal(words, held["model.language_model.embed_tokens.weight"])
+        model.load_state_dict(held)
+        return float(shape - seen["changed"]), float(seen["changed"])
+
+    free, kept = train(0.0), train(50.0)
+    assert kept[1] < 0.5 * free[1]
+    assert free[0] < kept[0]

@@ -8,6 +8,7 @@ the text model learns the wording and ignores the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -56,9 +57,14 @@ class AlignLoss:
     Args:
         tokenizer: makes one token of each name.
         names: kinds of names that are learned; all of `NAMES` unless given.
+        keep: what a change of the patches counts, as their mean squared change over their variance, against what the
+            model makes of them at the start. So a model that reads them already goes on reading them.
+        model: that model, if `keep` is not 0.
     """
 
-    def __init__(self, tokenizer: Any, names: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, names: Sequence[str] = (), *, keep: float = 0.0, model: Any = None) -> None:
+        self.keep = keep
+        self.before = deepcopy(model).eval().requires_grad_(False) if keep else None
         self.words = {
             name: torch.tensor([_single_token(tokenizer, " " + word) for word in words])
             for name, words in NAMES.items()
@@ -72,8 +78,7 @@ class AlignLoss:
             model: gives projected patches, [pictures, patches, hidden].
             batch: `pixel_values`, and for each name the right word's index per patch ([pictures, patches]).
         """
-        features = model.model.get_image_features(pixel_values=batch["pixel_values"]).pooler_output
-        patches = features if isinstance(features, torch.Tensor) else torch.stack(list(features))
+        patches = _patches(model, batch["pixel_values"])
         embeddings = model.get_input_embeddings().weight
         losses, right = [], {}
         for name, words in self.words.items():
@@ -82,7 +87,18 @@ class AlignLoss:
             losses.append(functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), ignore_index=ABSENT))
             known = truth != ABSENT
             right[name] = (logits.argmax(-1) == truth)[known].float().mean()
+        if self.before is not None:
+            with torch.no_grad():
+                known_patches = _patches(self.before, batch["pixel_values"])
+            right["changed"] = (patches - known_patches).pow(2).mean() / known_patches.var()
+            losses.append(self.keep * right["changed"])
         return torch.stack(losses).sum(), right
+
+
+def _patches(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """Projected patches, [pictures, patches, hidden]."""
+    features = model.model.get_image_features(pixel_values=pixels).pooler_output
+    return features if isinstance(features, torch.Tensor) else torch.stack(list(features))
 
 
 def _single_token(tokenizer: Any, word: str) -> int:

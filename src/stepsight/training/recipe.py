@@ -206,6 +206,7 @@ class TrainRecipe(Recipe):
     `task: align` teaches the vision tower to name what each patch shows; `sft` is fine-tuning; `reward` teaches a copy
     of a model to say of each stage of an answer whether it is right. `freeze_vision` and `freeze_text` leave the vision
     tower, or the text model with its embeddings, as they are. `names` are what `align` teaches; all unless given.
+    `keep` is what a change of what the vision tower says counts there, so that a model goes on reading it.
     """
 
     task: Literal["align", "sft", "reward"]
@@ -215,6 +216,7 @@ class TrainRecipe(Recipe):
     freeze_vision: bool = False
     freeze_text: bool = False
     names: list[Literal["cell", "presence", "size", "color", "material", "shape"]] = Field(default_factory=list)
+    keep: float = Field(default=0.0, ge=0)
     out: Path
 
     @model_validator(mode="after")
@@ -227,8 +229,8 @@ class TrainRecipe(Recipe):
             raise ValueError("align takes no data: it draws its own pictures")
         if self.optimisation.blend < 1 and not isinstance(self.start, StartFromFolder):
             raise ValueError("blend needs a folder to start from: half of nothing is no model")
-        if self.names and self.task != "align":
-            raise ValueError("names are for align")
+        if (self.names or self.keep) and self.task != "align":
+            raise ValueError("names and keep are for align")
         if self.task == "align" and self.freeze_vision:
             raise ValueError("align with freeze_vision would leave nothing to learn about pictures")
         return self

@@ -142,7 +142,9 @@ def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> T
         model.model.vision_tower.requires_grad_(False)
     if recipe.freeze_text:
         model.model.language_model.requires_grad_(False)
-    loss: Loss = AlignLoss(processor.tokenizer, recipe.names) if recipe.task == "align" else sft_loss
+    loss: Loss = sft_loss
+    if recipe.task == "align":
+        loss = AlignLoss(processor.tokenizer, recipe.names, keep=recipe.keep, model=model)
     if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
         loss = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
     if isinstance(recipe.data, GradedAnswers):
