@@ -20,7 +20,9 @@ _CHUNK = 1 << 16
 _MOST = 256 << 20
 """No row is longer than so many characters: a text without an end is not read into memory whole."""
 _CUT = 16
-"""A fault so near to the end of the buffer may be a word that the buffer cuts in two: `tru`, `-`, `\\u12`."""
+"""A fault so near to the end of the buffer, blanks aside, may be a word that it cuts in two: `tru`, `-`, `\\u12`."""
+
+_BEHIND = tuple(" \t\r\n,:]}")
 
 
 def scan_list(path: Path, key: str | None = None) -> Iterator[Any]:
@@ -116,13 +118,15 @@ class _Reader:
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._at)
             except JSONDecodeError as error:
-                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - _CUT
+                cut = error.msg.startswith("Unterminated string") or len(self._buffer[error.pos :].strip()) <= _CUT
                 if self._ended or not cut or len(self._buffer) > _MOST:
                     raise self._broken("the file ends too early" if cut else error.msg) from error
             except RecursionError as error:
                 raise self._broken("nested too deeply") from error
             else:
-                if end < len(self._buffer) or self._ended:  # else a number may go on
+                # A number may go on behind the buffer's end, and `2.` or `2e` at that end is read as 2.
+                rest = self._buffer[end : end + _CUT]
+                if rest[:1] in _BEHIND or len(rest) == _CUT or self._ended:
                     self._at = end
                     return value
             self._fill(wanted)
