@@ -37,7 +37,7 @@ def test_the_list_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert listed["docvqa"]["rows"] == 5
     assert listed["docvqa"]["paper_count"] == 4000
     assert listed["docvqa"]["files"][0]["path"] == str(tmp_path / "docvqa/train/train_v1.0.json")
-    assert listed["aokvqa"]["missing"] == ["aokvqa/aokvqa_v1p0_train.json"]
+    assert listed["aokvqa"]["missing"] == ["aokvqa/aokvqa_v1p0_train.json", "coco/train2017/"]
     assert all(one["licence"] and one["homepage"] for one in listed.values())
 
 

@@ -60,14 +60,14 @@ def _print(root: Path, rows: list[tuple[Source, Found | None, str]]) -> None:
     for title in ("paper", "found"):
         table.add_column(title, justify="right")
     table.add_column("licence")
-    table.add_column("origin", overflow="fold")
     for source, found, _ in rows:
         paper = "-" if source.paper_count is None else f"{source.paper_count:,}"
         there = "?" if found is None else f"{found.rows:,}" if found.files else "-"
-        table.add_row(source.name, paper, there, Text(source.licence), Text(source.homepage))
+        table.add_row(source.name, paper, there, Text(source.licence))
     console.print(table)
     console.print(f"\nexpected below {root}", style="bold cyan", markup=False)
     for source, found, fault in rows:
         console.print(Text.assemble((f"{source.name:<12}", "dim"), source.layout), soft_wrap=True)
+        console.print(Text(f"{'':<12}from {source.homepage}", style="dim"), soft_wrap=True)
         for line in [fault] if found is None else found.faults:
             console.print(Text(f"{'':<12}{line}", style="yellow"), soft_wrap=True)

@@ -65,10 +65,10 @@ class AI2D:
                 count += sum(1 for _ in _asked(path))
             except RecordError as error:
                 faults.append(f"{path.name}: {error}")
-        test_ids = locate(root / self.name, TEST_IDS)
+        needed = (folder.parent / "images", folder.parent / "abc_images", locate(root / self.name, TEST_IDS))
         return Found(
             (FoundFile(folder, count, "; ".join(faults)),),
-            () if test_ids.is_file() else (str(test_ids.relative_to(root)),),
+            tuple(str(path.relative_to(root)) for path in needed if not path.exists()),
         )
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:

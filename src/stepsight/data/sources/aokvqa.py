@@ -17,7 +17,7 @@ from stepsight.data.sources.reading import (
     Row,
     UnusableError,
     as_row,
-    count_rows,
+    find_file,
     locate,
     numbered,
     one_round,
@@ -57,9 +57,7 @@ class AOKVQA:
     def find(self, root: Path) -> Found:
         """Count the rows of the file."""
         path = self._file(root)
-        if not path.is_file():
-            return Found(missing=(str(path.relative_to(root)),))
-        return Found((count_rows(path, scan_list(path)),))
+        return find_file(root, path, scan_list(path), self._images(root))
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:
         """Each row; ids are `aokvqa-{question_id}`."""
@@ -68,6 +66,9 @@ class AOKVQA:
 
     def _file(self, root: Path) -> Path:
         return locate(root / self.name, f"aokvqa_v1p0_{self.split}.json")
+
+    def _images(self, root: Path) -> Path:
+        return root / "coco" / f"{self.split}2017"
 
     def _row(self, raw: Raw, root: Path) -> Sourced:
         row = as_row(_Row, raw.value)
@@ -78,7 +79,7 @@ class AOKVQA:
             question=Question(
                 id=f"{self.name}-{row.question_id}",
                 text=row.question,
-                images=(root / "coco" / f"{self.split}2017" / f"{row.image_id:012}.jpg",),
+                images=(self._images(root) / f"{row.image_id:012}.jpg",),
                 choices=tuple(row.choices),
                 answer=answer,
                 source=self.name,

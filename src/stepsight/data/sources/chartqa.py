@@ -23,7 +23,7 @@ from stepsight.data.sources.reading import (
     Row,
     UnusableError,
     as_row,
-    count_rows,
+    find_file,
     inside,
     locate,
     numbered,
@@ -70,11 +70,8 @@ class ChartQA:
 
     def find(self, root: Path) -> Found:
         """Count the rows of both files."""
-        paths = self._files(root)
-        return Found(
-            tuple(count_rows(path, scan_list(path)) for path in paths if path.is_file()),
-            tuple(str(path.relative_to(root)) for path in paths if not path.is_file()),
-        )
+        one, other = (find_file(root, path, scan_list(path), path.parent / "png") for path in self._files(root))
+        return Found(one.files + other.files, tuple(dict.fromkeys(one.missing + other.missing)))
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:
         """Each row; ids are `chartqa-{split}-{writer}-{row}`."""

@@ -21,7 +21,7 @@ from stepsight.data.sources.reading import (
     Row,
     UnusableError,
     as_row,
-    count_rows,
+    find_file,
     inside,
     locate,
     numbered,
@@ -58,9 +58,7 @@ class CLEVRMath:
     def find(self, root: Path) -> Found:
         """Count the rows of the file."""
         path = self._file(root)
-        if not path.is_file():
-            return Found(missing=(str(path.relative_to(root)),))
-        return Found((count_rows(path, scan_list(path, "questions")),))
+        return find_file(root, path, scan_list(path, "questions"), self._images(root))
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:
         """Each row; ids are `clevr_math-{split}-{row}`."""

@@ -19,7 +19,7 @@ from stepsight.data.sources.reading import (
     Row,
     UnusableError,
     as_row,
-    count_rows,
+    find_file,
     inside,
     locate,
     numbered,
@@ -57,9 +57,7 @@ class DocVQA:
     def find(self, root: Path) -> Found:
         """Count the rows of the file."""
         path = self._file(root)
-        if not path.is_file():
-            return Found(missing=(str(path.relative_to(root)),))
-        return Found((count_rows(path, scan_list(path, "data")),))
+        return find_file(root, path, scan_list(path, "data"), path.parent / "documents")
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:
         """Each row; ids are `docvqa-{split}-{questionId}`."""

@@ -61,7 +61,8 @@ class PISC:
     def find(self, root: Path) -> Found:
         """Count the pairs of the split."""
         files: list[FoundFile] = []
-        missing = [str(path.relative_to(root)) for path in (self._pairs(root), self._info(root)) if not path.is_file()]
+        needed = (self._pairs(root), self._info(root), self._pairs(root).parent / "image")
+        missing = [str(path.relative_to(root)) for path in needed if not path.exists()]
         if self._split_file(root) is None:
             missing.append(f"{self.name}/relation_{self.split}idx.json (all pictures are read)")
         if self._pairs(root).is_file():

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stepsight.data.sources.source import Exchange, FoundFile, Reason, SetAside, Sourced
+from stepsight.data.sources.source import Exchange, Found, FoundFile, Reason, SetAside, Sourced
 from stepsight.errors import MissingExtraError, PictureError, RecordError
 from stepsight.pictures import check_picture, load_picture
 
@@ -122,6 +122,16 @@ def count_rows(path: Path, rows: Iterable[object]) -> FoundFile:
     except RecordError as error:
         return FoundFile(path, count, str(error))
     return FoundFile(path, count)
+
+
+def find_file(root: Path, path: Path, rows: Iterable[object], pictures: Path) -> Found:
+    """What is there of a source with one file of rows and one folder of pictures; `rows` are those of the file."""
+    missing = []
+    if not path.is_file():
+        missing.append(str(path.relative_to(root)))
+    if not pictures.is_dir():
+        missing.append(f"{pictures.relative_to(root)}/")
+    return Found((count_rows(path, rows),) if path.is_file() else (), tuple(missing))
 
 
 def locate(folder: Path, name: str) -> Path:

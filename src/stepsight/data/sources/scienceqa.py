@@ -18,7 +18,7 @@ from stepsight.data.sources.reading import (
     Row,
     UnusableError,
     as_row,
-    count_rows,
+    find_file,
     inside,
     one_round,
     read_rows,
@@ -62,11 +62,7 @@ class ScienceQA:
     def find(self, root: Path) -> Found:
         """Count the rows of the split, those without a picture included."""
         path = self._file(root)
-        if not path.is_file():
-            return Found(missing=(f"{self.name}/{_PLACES[0]}/problems.json",))
-        images = self._images(path)
-        missing = () if images.is_dir() else (str(images.relative_to(root)),)
-        return Found((count_rows(path, self._raw(path)),), missing)
+        return find_file(root, path, self._raw(path), self._images(path))
 
     def read(self, root: Path) -> Iterator[Sourced | SetAside]:
         """Each row of the split; ids are `scienceqa-{number}`, and a row is named by its number."""
