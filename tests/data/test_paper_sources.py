@@ -154,9 +154,12 @@ def test_pisc_pairs(tmp_path: Path) -> None:
 def test_pisc_without_a_split_file_reads_all_and_says_so(tmp_path: Path) -> None:
     native.pisc(tmp_path)
     assert PISC().find(tmp_path).rows == 7
-    (tmp_path / "pisc/relation_trainidx.json").unlink()
+    (tmp_path / "pisc/relationship_split/relation_trainidx.json").unlink()
     found = PISC().find(tmp_path)
-    assert (found.rows, found.missing) == (8, ("pisc/relation_trainidx.json (all pictures are read)",))
+    assert (found.rows, found.missing) == (
+        8,
+        ("pisc/relationship_split/relation_trainidx.json (all pictures are read)",),
+    )
     assert read(PISC(), tmp_path)[0][-1].question.images == (tmp_path / "pisc/image/00077.jpg",)
 
 

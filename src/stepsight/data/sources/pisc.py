@@ -2,6 +2,7 @@
 
     annotation_image_info.json  [{"id", "bbox": [[x1, y1, x2, y2], ...]}]     people, in pixels
     relationship.json           {"13357": {"1 2": 4}}                         a pair of people, counted from 1 -> 1 to 6
+    relation_{split}idx.json    ["13357", ...]                                the pictures of train, val or test
 
 How LLaVA-CoT worded its questions is not known: the wording is our own, with people told by their boxes. The boxes of
 all pictures are held in memory (23 thousand pictures).
@@ -54,8 +55,8 @@ class PISC:
     def layout(self) -> str:
         """Which files are expected."""
         return (
-            "pisc/relationship.json, pisc/annotation_image_info.json, pisc/image/13357.jpg, and a list of numbers "
-            f"whose name has relation and {self.split}, such as pisc/relation_{self.split}idx.json"
+            "pisc/relationship.json, pisc/annotation_image_info.json, pisc/image/13357.jpg, "
+            f"pisc/relationship_split/relation_{self.split}idx.json"
         )
 
     def find(self, root: Path) -> Found:
@@ -64,7 +65,7 @@ class PISC:
         needed = (self._pairs(root), self._info(root), self._pairs(root).parent / "image")
         missing = [str(path.relative_to(root)) for path in needed if not path.exists()]
         if self._split_file(root) is None:
-            missing.append(f"{self.name}/relation_{self.split}idx.json (all pictures are read)")
+            missing.append(f"{self.name}/relationship_split/relation_{self.split}idx.json (all pictures are read)")
         if self._pairs(root).is_file():
             files.append(count_rows(self._pairs(root), self._raw(root)))
         if self._info(root).is_file():
@@ -92,8 +93,8 @@ class PISC:
         return locate(root / self.name, "annotation_image_info.json")
 
     def _split_file(self, root: Path) -> Path | None:
-        files = sorted((root / self.name).rglob("*.json"))
-        return next((path for path in files if "relation" in path.name and self.split in path.name), None)
+        path = locate(root / self.name, f"relation_{self.split}idx.json")  # as unpacked: relationship_split/
+        return path if path.is_file() else None
 
     def _raw(self, root: Path) -> Iterator[Raw]:
         """Each pair of the split's pictures, as (picture, pair, number)."""
