@@ -11,6 +11,7 @@ import typer
 
 from stepsight.cli.ask import ask_command
 from stepsight.cli.convert import convert_command
+from stepsight.cli.data.app import data_app
 from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
@@ -46,6 +47,7 @@ app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
+app.add_typer(data_app, name="data")
 
 
 def _show_version(value: bool) -> None:

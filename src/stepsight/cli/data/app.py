@@ -1,0 +1,17 @@
+"""`stepsight data`: the verbs that make datasets."""
+
+from __future__ import annotations
+
+import typer
+
+from stepsight.cli.data.compose import compose_command
+from stepsight.cli.data.sources import sources_command
+
+data_app = typer.Typer(
+    help="Datasets: what public sources hold, and what is made of them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app.command("sources")(sources_command)
+data_app.command("compose")(compose_command)
