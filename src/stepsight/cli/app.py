@@ -11,6 +11,7 @@ import typer
 
 from stepsight.cli.ask import ask_command
 from stepsight.cli.convert import convert_command
+from stepsight.cli.data_build import build_command, forecast_command
 from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
@@ -46,6 +47,11 @@ app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
+
+data = typer.Typer(help="Training data: from questions with known answers to staged answers.")
+app.add_typer(data, name="data")
+data.command("build")(build_command)
+data.command("forecast")(forecast_command)
 
 
 def _show_version(value: bool) -> None:

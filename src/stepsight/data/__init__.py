@@ -1,0 +1,1 @@
+"""From questions with known answers to staged answers: teacher, filters, ledger."""
