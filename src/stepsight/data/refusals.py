@@ -13,8 +13,8 @@ LOOKED_AT = 4000
 
 _CANNOT = "(?:cannot|can not|can't|could not|couldn't|do not|don't|must not|will not|won't|am not able to|am unable to)"
 _DOING = (
-    "(?:help|assist|provide|identify|recogni[sz]e|determine|answer|comply|comment|discuss|fulfil|do that|see the|see any"
-    "|view|access)"
+    "(?:help|assist|provide|identify|recogni[sz]e|determine|answer|comply|comment|discuss|fulfil|do that"
+    "|(?:see|view|access) (?:the |this |any )?(?:image|picture|photo)s?)"
 )
 _REFUSES = re.compile(
     r"\b(?:i|we)(?: am|'m| are|'re) (?:very |so |really )?(?:sorry|unable to|not able to)\b"

@@ -88,20 +88,22 @@ async def teach(
         )
     prompts = teacher_prompts(settings.prompts)
     first = teacher_turns(prompts, lesson.question, lesson.answer, earlier=lesson.earlier, hints=lesson.hints)
-    turns = first
-    for number in range(settings.tries):
+    turns, number = first, 0
+    while True:
         completion = await _asked(engine, lesson, settings, turns, number)
         reply = completion.piece.text
         parsed = parse(reply)
         rejection = _malformed(completion, parsed)
         if rejection is None:
             return await _sifted(lesson, parsed, filters, judge, prompts, settings.seed, number + 1)
+        number += 1
+        if number == settings.tries:
+            return Taught(reply, replace(rejection, detail=_after(rejection.detail, number)), number)
         turns = first
         if rejection.reason in (Reason.FORMAT, Reason.TRUNCATED):
             # Only the last reply is shown: what was wrong before it is of no use, and costs.
             cut = rejection.reason is Reason.TRUNCATED
             turns = (*first, *repair_turns(prompts, reply, parsed.faults, truncated=cut))
-    return Taught(reply, replace(rejection, detail=_after(rejection.detail, settings.tries)), settings.tries)
 
 
 async def _asked(
