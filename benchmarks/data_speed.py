@@ -5,7 +5,7 @@
 Everything but the teacher is real: reading, prompts, parsing, filters, three commits for each question, the rows at the
 end. Each count runs in a process of its own; prints one JSON line each: questions per second of teaching, by the clock
 and by the processor's time (on a busy machine only the latter tells), seconds of writing the rows, and the most memory
-so far at a tenth of the way and at the end. `of_bare` is the speed as a share of that of a bare loop over such questions
+so far at a tenth of the way and at the end. `of_bare` is the speed as a share of that of a bare loop over the questions
 (prompt, parse, filters; no ledger): it says what ledger and tasks cost.
 """
 

@@ -61,6 +61,8 @@ def test_a_forecast_is_part_of_the_build_that_follows(
     prices = ["--price-in", "1", "--price-out", "2", "--out", str(tmp_path / "out"), "--json"]
     assert run(["data", "forecast", questions, "-n", "5", *prices], model=loaded()) == 0
     told = json.loads(capsys.readouterr().out)
+    assert run(["data", "forecast", questions, "-n", "5", *prices], model=loaded()) == 0
+    assert json.loads(capsys.readouterr().out) == told
     assert (told["total"], told["pilot"], told["keep"]["value"]) == (12, 5, 1.0)
     assert told["dollars"]["low"] <= told["dollars"]["value"] <= told["dollars"]["high"]
     assert run(["data", "build", questions, "--resume", *prices], model=loaded()) == 0

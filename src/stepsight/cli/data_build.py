@@ -137,7 +137,11 @@ def forecast_command(
         with described(errors, "pilot", len(chosen)) as tell:
             built = _run(iter(chosen), teacher, plan, ledger, errors, _teller(tell))
         waited = ledger.totals()["seconds"] - before
-        told = forecast(ledger.costs(), total, at_once=waited / max(built.progress.seconds, 1e-9), seed=seed)
+        if waited:
+            ledger.note("at_once", waited / max(built.progress.seconds, 1e-9))
+        # A pilot that was there already tells nothing new of how much runs side by side.
+        at_once = ledger.noted("at_once") or float(plan.recipe.window)
+        told = forecast(ledger.costs(), total, at_once=at_once, seed=seed)
     if as_json:
         typer.echo(told.model_dump_json())
     else:

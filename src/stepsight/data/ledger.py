@@ -14,67 +14,16 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepsight.data.ledger_tables import SCHEMA, TABLES, Reply, Settled
 from stepsight.data.lessons import Lesson
 from stepsight.data.reasons import Reason
 from stepsight.data.teaching import Taught
 from stepsight.errors import InputError
 
-SCHEMA = 1
 LEDGER = "ledger.sqlite"
-
-_TABLES = """
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE questions (
-    id TEXT PRIMARY KEY, place INTEGER NOT NULL UNIQUE, digest TEXT NOT NULL, source TEXT NOT NULL,
-    row TEXT NOT NULL, turn INTEGER NOT NULL, image TEXT NOT NULL, human TEXT NOT NULL, answer TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'kept', 'rejected', 'failed')),
-    text TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
-    replies INTEGER NOT NULL DEFAULT 0, opinion TEXT NOT NULL DEFAULT '',
-    UNIQUE (row, turn)
-);
-CREATE TABLE attempts (
-    key TEXT PRIMARY KEY, question TEXT NOT NULL REFERENCES questions (id), role TEXT NOT NULL, asked TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('asked', 'replied', 'failed')),
-    sent INTEGER NOT NULL, reserved INTEGER NOT NULL, lost INTEGER NOT NULL DEFAULT 0,
-    reply TEXT NOT NULL DEFAULT '', finish TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
-    computed INTEGER NOT NULL DEFAULT 0, cached INTEGER NOT NULL DEFAULT 0, generated INTEGER NOT NULL DEFAULT 0,
-    price INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0, at REAL NOT NULL
-);
-CREATE INDEX attempts_of ON attempts (question);
-"""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A reply as it was received, with what it cost and how long it took."""
-
-    text: str
-    finish: str
-    reason: str
-    computed: int
-    cached: int
-    generated: int
-    price: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A question that has come to its end. `answer` is the known one, `text` the staged one or the last reply."""
-
-    id: str
-    source: str
-    row: str
-    image: str
-    human: str
-    answer: str
-    text: str
-    reason: str
-    detail: str
 
 
 class Ledger:
@@ -123,7 +72,7 @@ class Ledger:
     def _open(self, card: Mapping[str, Any]) -> None:
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
-            for statement in _TABLES.split(";"):
+            for statement in TABLES.split(";"):
                 self._db.execute(statement)
             rows = [("schema", str(SCHEMA)), ("card", json.dumps(card, sort_keys=True))]
             self._db.executemany("INSERT INTO run VALUES (?, ?)", rows)
@@ -143,6 +92,15 @@ class Ledger:
             raise InputError(
                 f"{self.path} belongs to a run with other {', '.join(differing)}", hint="choose another folder"
             )
+
+    def note(self, key: str, value: float) -> None:
+        """Keep a number about the run beside its card."""
+        self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (f"note {key}", repr(value)))
+
+    def noted(self, key: str) -> float | None:
+        """A number that was kept, if it was."""
+        found = self._db.execute("SELECT value FROM run WHERE key = ?", (f"note {key}",)).fetchone()
+        return None if found is None else float(found[0])
 
     # Questions.
 
