@@ -1,1 +1,1 @@
-"""From public datasets to staged answers: sources, the recipe of a dataset, and what is drawn from them."""
+"""From public datasets to staged answers: sources, teacher, filters, ledger, audit."""

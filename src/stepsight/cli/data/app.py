@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from stepsight.cli.data.build import build_command, forecast_command
 from stepsight.cli.data.compose import compose_command
 from stepsight.cli.data.sources import sources_command
 
@@ -15,3 +16,5 @@ data_app = typer.Typer(
 )
 data_app.command("sources")(sources_command)
 data_app.command("compose")(compose_command)
+data_app.command("build")(build_command)
+data_app.command("forecast")(forecast_command)
