@@ -11,6 +11,7 @@ import typer
 
 from stepsight.cli.ask import ask_command
 from stepsight.cli.convert import convert_command
+from stepsight.cli.data_audit import add_to as add_data_audit
 from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
@@ -48,6 +49,11 @@ app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.add_typer(teacher_app, name="teacher")
+data_app = typer.Typer(
+    help="Datasets of staged answers: look at them, take them over, pass them on.", no_args_is_help=True
+)
+add_data_audit(data_app)
+app.add_typer(data_app, name="data")
 
 
 def _show_version(value: bool) -> None:

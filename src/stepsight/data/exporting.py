@@ -10,8 +10,8 @@
     parquet        OUT/train.parquet: id, images (list of paths), messages (list of role and content); needs the extra
                    `data`. The rows of ms-swift as columns; any reader of parquet can query them
 
-All four put the picture first in the first user turn, as the public training code does. `images` are paths: absolute, as
-these trainers look from where they are started, unless they are asked to stay relative to the folder of pictures.
+All four put the picture first in the first user turn, as the public training code does. `images` are paths: absolute,
+as these trainers look from where they are started, unless they are asked to stay relative to the folder of pictures.
 Pictures are not copied. Rows are read and written one by one.
 """
 

@@ -6,9 +6,9 @@
 
 The question is recognised by its picture's decoded pixels and its words in the first user message (`world.recall`); the
 known answer in a teacher's prompt is not needed. Whether a question's reply is unsound, and how, depends on the seed
-and the question alone, so every new conversation about it meets the same fault. A second attempt inside a conversation (the
-reply quoted back, and what is wrong with it) is sound, unless the fault persists. Statuses and slowness are drawn for
-every request: from the seed, the question, and how often it was asked before.
+and the question alone, so every new conversation about it meets the same fault. A second attempt inside a conversation
+(the reply quoted back, and what is wrong with it) is sound, unless the fault persists. Statuses and slowness are drawn
+for every request: from the seed, the question, and how often it was asked before.
 """
 
 from __future__ import annotations
