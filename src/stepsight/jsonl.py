@@ -3,6 +3,7 @@
     read_jsonl   every row must be well-formed; the first that is not raises
     sift_jsonl   malformed rows are set aside, each with its reason
     scan_jsonl   each row in turn, the malformed as errors
+    scan_lines   the same, each with the number of its line
 
 Compression is not covered, and neither are several processes that append to one file.
 """
@@ -99,12 +100,21 @@ def scan_jsonl(path: Path, kind: type[Row]) -> Iterator[Row | RecordError]:
     Raises:
         RecordError: `path` cannot be read at all.
     """
+    return (row for _, row in scan_lines(path, kind))
+
+
+def scan_lines(path: Path, kind: type[Row]) -> Iterator[tuple[int, Row | RecordError]]:
+    """As `scan_jsonl`, each row behind the number of its line, from 1.
+
+    Raises:
+        RecordError: `path` cannot be read at all.
+    """
     try:
         # Bytes, so that one badly encoded line spoils only itself and only "\n" ends a line.
         with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    yield _parse(path, number, line, kind)
+                    yield number, _parse(path, number, line, kind)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RecordError(f"{path} cannot be read: {reason}", hint="give a JSON-lines file") from error

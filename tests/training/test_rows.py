@@ -13,7 +13,7 @@ from stepsight.errors import InputError
 from stepsight.stages import render
 from stepsight.training.encoding import IGNORED
 from stepsight.training.recipe import StagedRows
-from stepsight.training.rows import StagedDataset, read_rows
+from stepsight.training.rows import StagedDataset
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import pose, save_picture
 
@@ -31,35 +31,6 @@ def write(folder: Path, *rows: object) -> StagedRows:
     path = folder / "train.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
     return StagedRows(rows=path, images=folder / "images")
-
-
-def test_unsound_rows_are_set_aside_by_file_and_line_or_id(tmp_path: Path) -> None:
-    sound = {"id": 7, "image": "0.png", "conversations": pairs("a?", "b"), "extra": 1}
-    data = write(
-        tmp_path,
-        sound,
-        "{",
-        {"id": "no-pairs", "conversations": pairs("a?")},
-        {"id": "order", "conversations": pairs("a?", "b")[::-1]},
-        {"id": "none", "conversations": []},
-        {"id": "blank", "conversations": pairs("a?", " ")},
-        {"id": "mark", "conversations": pairs("a?", "<image>")},
-        {"id": "gone", "image": "x.png", "conversations": pairs("a?", "b")},
-        {"id": "zero", "image": "empty.png", "conversations": pairs("a?", "b")},
-        {"id": "text", "conversations": pairs("a?", "b", "c?", "d")},
-    )
-    read = read_rows(data.rows, data.images)
-    assert [row.id for row in read.rows] == ["7", "text"]
-    faults = [str(fault) for fault in read.faults]
-    for line, fault in zip((2, 3, 4, 5, 6, 7), faults, strict=False):
-        assert f"train.jsonl, line {line}:" in fault
-    assert ["row gone" in faults[6], "row zero" in faults[7], len(faults)] == [True, True, 8]
-
-
-def test_a_file_without_a_sound_row_is_refused(tmp_path: Path) -> None:
-    data = write(tmp_path, "{")
-    with pytest.raises(InputError, match="no row to learn from"):
-        read_rows(data.rows, data.images)
 
 
 def test_a_row_is_one_conversation_with_the_picture_first(tmp_path: Path, processor: Any) -> None:

@@ -20,6 +20,7 @@ from stepsight.cli.judge import calibrate_command, judge_command, rejudge_comman
 from stepsight.cli.narrow import narrow_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
+from stepsight.cli.teacher import teacher_app
 from stepsight.cli.train import train_command
 from stepsight.errors import InputError, StepsightError
 
@@ -47,6 +48,7 @@ app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
+app.add_typer(teacher_app, name="teacher")
 app.add_typer(data_app, name="data")
 
 

@@ -10,14 +10,11 @@ import base64
 import hashlib
 import io
 import json
-import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from PIL import Image
@@ -25,15 +22,16 @@ from PIL import Image
 from stepsight.engines.scripted import Say, ScriptedEngine, tokens_of
 from stepsight.protocols import Completion, SampleRequest, SampleResult, Turn
 from stepsight.records import Finish, Piece
+from stepsight.serving.small_server import SmallServer, hang_up, send
 from stepsight.testing.manners import Fault, Manners
 from stepsight.testing.model import say, top
 from stepsight.testing.streams import events_of
-from stepsight.testing.wire import hang_up, left_within, send, stream
+from stepsight.testing.wire import left_within, stream
 
 _OURS = {"continue_final_message", "add_generation_prompt", "include_stop_str_in_output"}
 
 
-class FakeServer:
+class FakeServer(SmallServer):
     """Serves from a thread while the `with` block runs; `faults` are used up one per request for a completion.
 
     Attributes:
@@ -54,6 +52,7 @@ class FakeServer:
             write: what the model behind it says; staged answers, and answers to a probe, unless given.
             port: on 127.0.0.1; 0 takes a free one, see `url`.
         """
+        super().__init__(port)
         self.manners = manners or Manners()
         endless = not isinstance(faults, Sequence)
         self.faults = deque(() if endless else faults)
@@ -62,64 +61,18 @@ class FakeServer:
         self._write = write
         self.seen: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.gone = self.connections = 0
+        self.gone = 0
         self.most_at_once = 0
         self.dead = False
         self._at_once = 0
         self._slots: Counter[str] = Counter()
         self._first_picture: dict[str, Path] = {}
         self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def setup(self) -> None:
-                super().setup()
-                owner.connections += 1
-                owner._sockets.add(self.connection)
-
-            def finish(self) -> None:
-                super().finish()
-                owner._sockets.discard(self.connection)
-
-            def do_GET(self) -> None:
-                owner._listed(self)
-
-            def do_POST(self) -> None:
-                owner._posted(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        """The base URL, for `--server`."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def __enter__(self) -> FakeServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        for connection in list(self._sockets):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
 
     # What clients ask for.
 
-    def _listed(self, handler: BaseHTTPRequestHandler) -> None:
+    def listed(self, handler: BaseHTTPRequestHandler) -> None:
+        """The models."""
         if self._locked_out(handler):
             return
         if handler.path != "/v1/models":
@@ -127,8 +80,8 @@ class FakeServer:
         rows = [{"id": name, "object": "model", "max_model_len": self.manners.context} for name in self.manners.models]
         return send(handler, 200, {"object": "list", "data": rows})
 
-    def _posted(self, handler: BaseHTTPRequestHandler) -> None:
-        payload = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+    def posted(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any]) -> None:
+        """A completion, or what goes wrong with it."""
         with self._lock:
             self.seen.append(payload)
             self.headers.append(dict(handler.headers))

@@ -1,39 +1,17 @@
-"""How replies leave the fake server: in one go or as events, whole or cut, and whether anybody still waits."""
+"""How replies leave the fake server as events, whole or cut, and whether anybody still waits."""
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
-from typing import Any
 
+from stepsight.serving.small_server import hang_up
 from stepsight.testing.manners import Fault
 from stepsight.testing.streams import damaged
-
-
-def send(
-    handler: BaseHTTPRequestHandler,
-    status: int,
-    body: Mapping[str, Any] | bytes,
-    headers: Mapping[str, str] | None = None,
-    *,
-    cut: int | None = None,
-) -> None:
-    """Send a reply in one go, or the beginning of one."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(data)))
-    for name, value in (headers or {}).items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(data[:cut])
-    if cut is not None:
-        hang_up(handler)
 
 
 def stream(handler: BaseHTTPRequestHandler, events: Iterator[str], fault: Fault) -> None:
@@ -54,13 +32,6 @@ def stream(handler: BaseHTTPRequestHandler, events: Iterator[str], fault: Fault)
             return hang_up(handler)
     handler.wfile.write(b"0\r\n\r\n")
     return None
-
-
-def hang_up(handler: BaseHTTPRequestHandler) -> None:
-    """Close the connection without another word."""
-    handler.wfile.flush()
-    handler.close_connection = True
-    handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 def left_within(connection: socket.socket, fault: Fault) -> bool:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 
-from PIL import Image
-
 from stepsight.evaluation.answers import is_correct
 from stepsight.evaluation.steps import last_verdict, steps_of
+from stepsight.pages import picture_data, whole_page
 from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Trace
@@ -33,16 +29,7 @@ def page_of(trace: Trace) -> str:
     A picture that is not where the trace says is left out, and the page says so.
     """
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    allowed = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
-    question = trace.question
-    body = "".join(_body(trace))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(allowed)}">'
-        f"<title>{escape(question.text[:80])}</title><style>{style}</style></head>\n"
-        f"<body>{body}<script>{script}</script></body></html>\n"
-    )
+    return whole_page(trace.question.text[:80], "".join(_body(trace)), style=style, script=script)
 
 
 def _body(trace: Trace) -> Iterator[str]:
@@ -99,12 +86,7 @@ def _picture(trace: Trace, named: set[str]) -> str:
     path = trace.question.images[0]
     if not path.is_file():
         return f"<div class='facts warn'>the picture {escape(str(path))} is not there any more</div>"
-    picture = load_picture(path).convert("RGB")
-    picture.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG" if picture.width <= 256 else "JPEG")
-    kind = "png" if picture.width <= 256 else "jpeg"
-    data = base64.b64encode(stream.getvalue()).decode()
+    data = picture_data(load_picture(path), _WIDEST)
     cells = "".join(
         f'<rect id="cell-{column}{row + 1}" class="cell{" named" if f"{column}{row + 1}" in named else ""}" '
         f'x="{place}" y="{row}" width="1" height="1"><title>{column}{row + 1}</title></rect>'
@@ -116,10 +98,6 @@ def _picture(trace: Trace, named: set[str]) -> str:
         for place, column in enumerate("ABCDEFG")
     )
     grid = f'<svg viewBox="0 0 7 7" preserveAspectRatio="none" aria-hidden="true">{cells}{names}</svg>'
-    image = f'<img alt="the picture asked about" src="data:image/{kind};base64,{data}">'
+    image = f'<img alt="the picture asked about" src="{data}">'
     # In focus it is large where the screen is small.
     return f"<div class=picture tabindex=0>{image}{grid if _gridded(trace) else ''}</div>"
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,1 @@
+"""What stepsight serves over HTTP."""
