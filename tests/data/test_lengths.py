@@ -34,3 +34,8 @@ def test_a_spread_holds_all_of_them() -> None:
     one = spread_of([3, 3])
     assert one is not None
     assert one.bins == (2,)
+
+
+def test_many_far_ones_do_not_widen_what_is_usual() -> None:
+    usual = [20, 22, 25, 30, 28, 24, 26, 23, 27, 21] * 10
+    assert min(robust_z([*usual, *[5000] * 30])[-30:]) > 6

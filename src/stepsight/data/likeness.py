@@ -70,7 +70,7 @@ def _waves() -> Floats:
 class Lookalikes:
     """Pictures to be looked up by what they look like.
 
-    Every hash is held against every other, tile by tile: a processor does some 500 million such comparisons a second,
+    Every hash is held against every other, tile by tile: a core does some 300 million such comparisons a second,
     so that 100,000 pictures against 10,000 take seconds, far less than decoding them. A distance of 14 of 64 bits is
     too wide for banding or a BK-tree to leave much out.
     """

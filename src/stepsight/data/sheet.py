@@ -126,7 +126,7 @@ def _body(sheet: Sheet, images: Path, examples: int) -> Iterator[str]:
     if sheet.rejects:
         lost = sum(sheet.rejects.values())
         yield f"<h2>Rejected<span class=soft> {lost:,}, of {lost + rows:,}</span></h2>"
-        yield table(("reason", "times"), sorted(sheet.rejects.items(), key=lambda one: -one[1]))
+        yield table(("reason", "times"), Counter(sheet.rejects).most_common())
     if sheet.manifest is not None:
         yield from _made(sheet.manifest)
     yield "<h2>Examples</h2>"
