@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stepsight.data.build_recipe import BuildRecipe
-from stepsight.data.ledger import Ledger, Settled
+from stepsight.data.ledger import Ledger
+from stepsight.data.ledger_tables import Settled
 from stepsight.data.lessons import Lesson
 from stepsight.data.prices import CapReachedError, Prices, Purse
 from stepsight.data.reasons import Reason, Rejection

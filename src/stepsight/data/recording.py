@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stepsight.data.ledger import Ledger, Reply
+from stepsight.data.ledger import Ledger
+from stepsight.data.ledger_tables import Reply
 from stepsight.data.prices import Prices, Purse
 from stepsight.errors import StepsightError
 from stepsight.protocols import (
