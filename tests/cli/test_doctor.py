@@ -76,8 +76,9 @@ def test_a_missing_package_of_an_option_is_named(check: str) -> None:
     assert found["model"]["shape"]["quantize"] == {"value": "4bit", "why": "asked for"}
 
 
-def test_a_map_over_several_devices_is_refused_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_map_that_does_not_work_is_found_out_beforehand(capsys: pytest.CaptureFixture[str]) -> None:
+    # pico's head has its weights in common with its embeddings, which the library cannot part.
     assert run(["doctor", "--device-map", '{"model": "cpu", "lm_head": "disk"}']) == 1
-    assert "keeps the key-values of all layers on one device" in capsys.readouterr().out
+    assert "the self-check did not run through" in capsys.readouterr().out
     assert run(["doctor", "--device-map", '{"": "cpu"}']) == 0
-    assert "all of it must be one device" in capsys.readouterr().out
+    assert "one device must do all the computing" in capsys.readouterr().out
