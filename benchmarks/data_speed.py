@@ -63,8 +63,8 @@ class NullTeacher:
         return self._result
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
-        """Not asked for."""
-        raise NotImplementedError
+        """Nothing that is measured here scores."""
+        raise NotImplementedError("the null teacher does not score")
 
 
 def write_questions(path: Path, count: int) -> None:

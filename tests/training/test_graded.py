@@ -93,8 +93,8 @@ def test_a_reward_model_learns_what_is_wrong(processor: Any, model: Any) -> None
         torch.autograd.backward(value)
         optimiser.step()
     assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
-    assert seen[-1]["wrong_words_found"] > 0.8
-    assert seen[-1]["wrong_ends_found"] > 0.8
+    assert seen[-1]["wrong_words_found"] > 0.9
+    assert seen[-1]["wrong_ends_found"] > 0.9
 
 
 def test_what_is_learned_is_what_is_read_later(processor: Any, model: Any) -> None:

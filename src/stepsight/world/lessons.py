@@ -32,6 +32,7 @@ from stepsight.world.corruption import (
 from stepsight.world.drawing import draw_picture
 from stepsight.world.marking import Mark, mark_caption, mark_reasoning
 from stepsight.world.split import Posed, pose
+from stepsight.world.spoiling import letter_of
 from stepsight.world.teacher import write_caption, write_reasoning, write_summary
 from stepsight.world.walks import Unanswerable, walk
 
@@ -163,7 +164,7 @@ def _mistaken(rng: random.Random, posed: Posed, share: float, faults: Faults = E
         way = walk(asked.program, things)
     except Unanswerable:
         return posed
-    letter = _letter(posed, way.answer)
+    letter = letter_of(way.answer, posed.asked.choices)
     if asked.choices and not letter:
         return posed
     stages = {
@@ -189,11 +190,6 @@ def _spans(stages: Mapping[Stage, str], option_weight: float, given: Stage | Non
     return tuple(spans)
 
 
-def _letter(posed: Posed, answer: str) -> str:
-    choices = posed.asked.choices
-    return "ABCDEFGH"[choices.index(answer)] if answer in choices else ""
-
-
 def _wrong_reasoning(rng: random.Random, posed: Posed, faults: Faults) -> tuple[str, str]:
     """A wrong REASONING over the true caption, and the conclusion it leads to."""
     program = posed.asked.program
@@ -203,7 +199,7 @@ def _wrong_reasoning(rng: random.Random, posed: Posed, faults: Faults) -> tuple[
         return write_reasoning(program, way, letter, read), letter
     while True:
         way = corrupt_walk(rng, program, walk(program, posed.things), posed.things)
-        letter = _letter(posed, way.answer)
+        letter = letter_of(way.answer, posed.asked.choices)
         if posed.asked.choices and not letter:
             letter = corrupt_answer(rng, program, posed.asked.answer, posed.asked.choices)
         text = write_reasoning(program, way, letter, posed.asked.choices)
@@ -218,7 +214,9 @@ def _muddled(rng: random.Random, posed: Posed, stage: Stage, share: float) -> tu
     else:
         program, choices = posed.asked.program, posed.asked.choices
         way = muddle_walk(rng, program, walk(program, posed.things), share)
-        letter = _letter(posed, way.answer) or (rng.choice("ABCDEFGH"[: len(choices)]) if choices else "")
+        letter = letter_of(way.answer, posed.asked.choices) or (
+            rng.choice("ABCDEFGH"[: len(choices)]) if choices else ""
+        )
         text = write_reasoning(program, way, letter, choices)
     return text, sum(not mark.right for mark in _mark(posed, stage, text))
 
