@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from stepsight.data.lessons import Lesson
 from stepsight.data.prices import PICO
 from stepsight.errors import InputError
+from stepsight.intervals import wilson_bounds
 from stepsight.records import Record
 
-_Z = 1.959963984540054
 RESAMPLES = 1000
 
 
@@ -85,13 +85,9 @@ def forecast(
 
 
 def wilson(successes: int, n: int) -> Range:
-    """A share with Wilson's score interval (1927); `evaluation.statistics` has the same for reports."""
-    share = successes / n
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Range(value=share, low=low, high=high)
+    """A share with its 95 % interval."""
+    low, high = wilson_bounds(successes, n)
+    return Range(value=successes / n, low=low, high=high)
 
 
 def _summed(values: Sequence[float], total: int, rng: random.Random, resamples: int) -> Range:

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepsight.errors import InputError
+from stepsight.intervals import wilson_bounds
 from stepsight.records import Record
-
-_Z = 1.959963984540054
-"""The 97.5 % point of the normal distribution."""
 
 
 class Share(Record):
@@ -61,7 +59,7 @@ def wilson(successes: int, n: int) -> Share:
         raise InputError(f"{successes} of {n} is not a share", hint="give 0 <= successes <= n")
     if n == 0:
         return Share(value=None, low=None, high=None, n=0)
-    low, high = _wilson_bounds(successes, n)
+    low, high = wilson_bounds(successes, n)
     return Share(value=successes / n, low=low, high=high, n=n)
 
 
@@ -91,8 +89,8 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> PairedDi
     if n == 0:
         return PairedDifference(value=None, low=None, high=None, n=0, only_first=0, only_second=0, p=p)
     share, other = (both + only_first) / n, (both + only_second) / n
-    low, high = _wilson_bounds(both + only_first, n)
-    other_low, other_high = _wilson_bounds(both + only_second, n)
+    low, high = wilson_bounds(both + only_first, n)
+    other_low, other_high = wilson_bounds(both + only_second, n)
     phi = _correlation(both, only_first, only_second, n - both - only_first - only_second)
     down = _joined(share - low, other_high - other, phi)
     up = _joined(high - share, other - other_low, phi)
@@ -150,16 +148,6 @@ def mcnemar(only_first: int, only_second: int) -> float:
     n = only_first + only_second
     tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, 2 * tail / (1 << n))
-
-
-def _wilson_bounds(successes: int, n: int) -> tuple[float, float]:
-    share = successes / n
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    # At the ends the bound equals the share; rounding must not push it past.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return low, high
 
 
 def _joined(one: float, other: float, phi: float) -> float:
