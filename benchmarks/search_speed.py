@@ -1,9 +1,9 @@
 """How much sooner a stage beam answers here than the naive way does, judge included; ratios within one run.
 
 The naive way is that of benchmarks/naive.py. Here: the same model, sampling and number of candidates, the judge asked
-in both orders. Once one question at a time, once many at once.
+in both orders. Once one question at a time, once many at once, there in as many processes as `--replicas` says.
 
-    python benchmarks/search_speed.py --width 10 --questions 8 --together 64
+    python benchmarks/search_speed.py --width 10 --questions 8 --together 64 --replicas 2
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--max-rows", type=int, default=MAX_ROWS)
     parser.add_argument("--shared-prefix", default="auto")
     parser.add_argument("--draft-tokens", type=int, default=None)
+    parser.add_argument("--replicas", type=int, default=1)
     arguments = parser.parse_args()
 
     choice = ModelChoice(
@@ -99,6 +101,10 @@ def main() -> None:
             seconds += taken / asked
             tokens += (trace.usage.kept + trace.usage.discarded) // asked
         together = questions[1 + asked :]
+        if arguments.replicas > 1:
+            loaded = load_model(replace(choice, replicas=arguments.replicas))
+            # One for each replica warms up.
+            search(loaded, questions[: arguments.replicas], arguments.width)
         at_once = search(loaded, together, arguments.width)[0] / max(1, len(together))
     result = {
         "width": arguments.width,
@@ -109,6 +115,7 @@ def main() -> None:
         "one_at_a_time_tokens": tokens,
         "one_at_a_time_ratio": round(slow["seconds"] / seconds, 1),
         "together": len(together),
+        "replicas": arguments.replicas,
         "together_seconds_per_question": round(at_once, 4),
         "together_ratio": round(slow["seconds"] / at_once, 1) if together else None,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
 
 from stepsight import errors
-from stepsight.errors import MissingExtraError, StepsightError
+from stepsight.errors import EngineError, InputError, MissingExtraError, StepsightError
 
 FAMILY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, StepsightError)]
 
@@ -34,3 +35,14 @@ def test_an_error_shows_its_hint(kind: type[StepsightError]) -> None:
 
 def test_a_missing_extra_gives_the_line_that_installs_it() -> None:
     assert MissingExtraError("torch", "local").hint == "pip install 'stepsight[local]'"
+
+
+def test_errors_travel_between_processes() -> None:
+    for error in (
+        InputError("no such thing", hint="name another"),
+        EngineError("busy", hint="wait", retryable=True),
+        MissingExtraError("torch", "local"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
+        assert (again.hint, again.retryable) == (error.hint, error.retryable)

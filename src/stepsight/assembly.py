@@ -14,9 +14,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_compile, check_sharing
+from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_compile, check_replicas, check_sharing
 from stepsight.errors import CapabilityError, InputError
 from stepsight.judges import JUDGES
 from stepsight.judges.likelihood import LikelihoodJudge
@@ -46,7 +46,8 @@ class ModelChoice:
     cache_gb: bound of the caches in GiB. max_rows: most rows in a batch. threads: of torch inside an operation; None
     leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
     what is free. shared_prefix: whether rows attend to one copy of what they have in common. draft_tokens: over how
-    many tokens a step may run with guesses at what follows. compile: `torch.compile`, which is refused with the reason.
+    many tokens a step may run with guesses at what follows. replicas: copies of the model, each in a process of its own if
+    there are several. compile: `torch.compile`, which is refused with the reason.
 
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which
@@ -73,6 +74,7 @@ class ModelChoice:
     rows_gb: float | None = None
     shared_prefix: str = "auto"
     draft_tokens: int | None = None
+    replicas: int = 1
     server: str = ""
     server_seeds: bool = False
     judge_prompts: str = ""
@@ -84,6 +86,7 @@ class ModelChoice:
         check_compile(self.compile)
         check_bounds(self.cache_gb, self.max_rows, self.threads, self.rows_gb, self.draft_tokens)
         check_sharing(self.shared_prefix)
+        check_replicas(self.replicas, self.device_map)
         _ = self.placement
 
     @property
@@ -218,7 +221,7 @@ def check_choice(choice: ModelChoice) -> None:
 
     checked_url(choice.server)
     plain = ModelChoice()
-    for option in ("device", "dtype", "revision", "trust_remote_code"):
+    for option in ("device", "dtype", "revision", "trust_remote_code", "replicas"):
         if getattr(choice, option) != getattr(plain, option):
             flag = option.replace("_", "-")
             raise InputError(f"--{flag} is for models that run here, not on a server", hint=f"leave --{flag} away")
@@ -262,24 +265,32 @@ def _load(choice: ModelChoice) -> LoadedModel:
         return with_judge_prompts(made, choice.judge_prompts)
     source = resolve_model(choice.name)
     card = read_card(Path(source)) if Path(source).is_dir() else ModelCard(name=source)
-    from stepsight.engines.transformers import TransformersEngine
+    options: dict[str, Any] = {
+        name: getattr(choice, name)
+        for name in (
+            "device",
+            "device_map",
+            "dtype",
+            "attention",
+            "quantize",
+            "revision",
+            "trust_remote_code",
+            "cache_gb",
+            "max_rows",
+            "threads",
+            "rows_gb",
+            "shared_prefix",
+            "draft_tokens",
+        )
+    }
+    engine: Engine
+    if choice.replicas > 1:
+        from stepsight.engines.replicas import ReplicatedEngine
 
-    engine = TransformersEngine.load(
-        source,
-        device=choice.device,
-        device_map=choice.device_map,
-        dtype=choice.dtype,
-        attention=choice.attention,
-        quantize=choice.quantize,
-        revision=choice.revision,
-        trust_remote_code=choice.trust_remote_code,
-        name=card.name,
-        cache_gb=choice.cache_gb,
-        max_rows=choice.max_rows,
-        threads=choice.threads,
-        rows_gb=choice.rows_gb,
-        shared_prefix=choice.shared_prefix,
-        draft_tokens=choice.draft_tokens,
-    )
+        engine = ReplicatedEngine.load(source, choice.replicas, name=card.name, **options)
+    else:
+        from stepsight.engines.transformers import TransformersEngine
+
+        engine = TransformersEngine.load(source, name=card.name, **options)
     made = LoadedModel(engine, card, time.perf_counter() - started, choice=choice)
     return with_judge_prompts(made, choice.judge_prompts)

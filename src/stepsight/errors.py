@@ -16,6 +16,8 @@ Each message names the fault; `hint` names the next step.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class StepsightError(Exception):
     """An expected failure. `hint` says what to do next, `retryable` whether trying again may help."""
@@ -28,6 +30,10 @@ class StepsightError(Exception):
     def __str__(self) -> str:
         message = super().__str__()
         return f"{message} ({self.hint})" if self.hint else message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors travel between processes, and some are made of other things than their message.
+        return _again, (type(self), self.args), self.__dict__
 
 
 class InputError(StepsightError):
@@ -67,3 +73,9 @@ class CapabilityError(StepsightError):
 
 class EngineError(StepsightError):
     """An engine failed while working."""
+
+
+def _again(kind: type[StepsightError], args: tuple[Any, ...]) -> StepsightError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error

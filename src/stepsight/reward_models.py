@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stepsight.errors import InputError, ModelError
 from stepsight.judges.reward import RewardJudge, WordsReward
 from stepsight.model_folders import CARD, DELTA, PICO, read_card, resolve_model
+from stepsight.protocols import Engine
 
 if TYPE_CHECKING:
     from stepsight.assembly import LoadedModel, ModelChoice
@@ -56,7 +57,8 @@ def _connected(name: str, choice: ModelChoice | None) -> RewardJudge:
 
 
 def _loaded(folder: Path, model: LoadedModel) -> RewardJudge:
-    """A folder that `stepsight train` made, or what differs from its base, in the thread of the model's own engine."""
+    """A folder that `stepsight train` made, or what differs from its base, where the model's own engine runs."""
+    from stepsight.engines.replicas import ReplicatedEngine
     from stepsight.engines.transformers import TransformersEngine
 
     card = read_card(folder)
@@ -65,18 +67,24 @@ def _loaded(folder: Path, model: LoadedModel) -> RewardJudge:
             f"{folder} is no reward model: its {CARD} names no words",
             hint="train one by a recipe with `task: reward`; see docs/rewards.md",
         )
-    engine = TransformersEngine.load(
-        folder / card.base,
-        name=card.name,
-        delta=folder / DELTA if card.base else None,
-        beside=model.engine if isinstance(model.engine, TransformersEngine) else None,
+    options = {
+        "model": folder / card.base,
+        "name": card.name,
+        "delta": folder / DELTA if card.base else None,
         **_options(model.choice),
-    )
+    }
+    engine: Engine
+    if isinstance(model.engine, ReplicatedEngine):
+        engine = model.engine.also(str(folder), **options)
+    else:
+        beside = model.engine if isinstance(model.engine, TransformersEngine) else None
+        threads = None if model.choice is None else model.choice.threads
+        engine = TransformersEngine.load(**options, threads=threads, beside=beside)
     return RewardJudge(WordsReward(engine, *card.words), gather=card.gather, cutoff=card.cutoffs.get("reward"))
 
 
 def _options(choice: ModelChoice | None) -> dict[str, Any]:
     if choice is None:
         return {}
-    names = ("device", "dtype", "cache_gb", "max_rows", "threads")
+    names = ("device", "dtype", "cache_gb", "max_rows")
     return {name: getattr(choice, name) for name in names}

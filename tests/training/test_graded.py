@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stepsight.errors import InputError
 from stepsight.jsonl import write_jsonl
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage
-from stepsight.stages import STAGES, render
+from stepsight.stages import STAGES, Stage, render
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.graded import Graded, read_written
 from stepsight.training.losses import RewardLoss
@@ -78,6 +78,24 @@ def test_rows_are_the_same_for_ever_and_marked_at_words_and_ends(processor: Any,
         assert row.pixels is not None
     assert any(row.positions is not None for row in rows)
     assert any((row.marks == 0).any() for row in rows if row.marks is not None)
+
+
+def test_rows_may_end_with_their_caption(processor: Any, tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    write_jsonl(path, [written()])
+    whole, some, short = (
+        Graded(GradedAnswers(traces=[path], end_weight=7.0, captions=share), processor, batch=4, length=64)
+        for share in (0.0, 0.5, 1.0)
+    )
+
+    def ends(row: Any) -> list[str]:
+        return [processor.tokenizer.decode([int(token)]).strip() for token in row.ids[row.weights == 7.0]]
+
+    assert all(ends(short.row(index)) == [Stage.SUMMARY.close, Stage.CAPTION.close] for index in range(32))
+    # The share changes which rows are cut, and nothing of those that are not.
+    kept = [index for index in range(32) if torch.equal(some.row(index).ids, whole.row(index).ids)]
+    assert 8 <= len(kept) <= 24
+    assert all(ends(some.row(index)) == ends(short.row(index)) for index in set(range(32)) - set(kept))
 
 
 def test_a_reward_model_learns_what_is_wrong(processor: Any, model: Any) -> None:

@@ -71,6 +71,15 @@ DraftTokensOption = Annotated[
         show_default="16",
     ),
 ]
+ReplicasOption = Annotated[
+    int,
+    typer.Option(
+        "--replicas",
+        help="Copies of the model, each in a process of its own, on a part of the cores or a GPU of its own.",
+        min=1,
+        rich_help_panel=_MODEL,
+    ),
+]
 MaxRowsOption = Annotated[
     int, typer.Option("--max-rows", help="The most rows in one batch.", min=1, rich_help_panel=_MODEL)
 ]
@@ -142,6 +151,7 @@ def choose_model(
     threads: ThreadsOption = None,
     shared_prefix: SharingOption = "auto",
     draft_tokens: DraftTokensOption = None,
+    replicas: ReplicasOption = 1,
     server: ServerOption = "",
     server_seeds: ServerSeedsOption = False,
     judge_prompts: JudgePromptsOption = "",
@@ -171,6 +181,7 @@ def choose_model(
         threads=threads,
         shared_prefix=shared_prefix,
         draft_tokens=draft_tokens,
+        replicas=replicas,
         server=server,
         server_seeds=server_seeds,
         judge_prompts=judge_prompts,

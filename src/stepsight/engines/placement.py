@@ -102,6 +102,21 @@ def check_sharing(word: str) -> None:
     _known("way of sharing", word, SHARING)
 
 
+def check_replicas(count: int, device_map: str | None) -> None:
+    """Check whether so many copies of a model can be placed.
+
+    Raises:
+        InputError: There is none, or a device map would place all of them on the same devices.
+    """
+    if count < 1:
+        raise InputError("there must be at least one replica")
+    if count > 1 and device_map is not None:
+        raise InputError(
+            "a device map and replicas exclude each other",
+            hint="replicas take one accelerator each; leave the map away",
+        )
+
+
 def check_compile(wanted: bool) -> None:
     """Refuse `torch.compile`: nobody has found a way in which it pays here (docs/log.md has the figures).
 

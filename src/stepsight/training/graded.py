@@ -13,7 +13,7 @@ from stepsight.jsonl import sift_jsonl
 from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Question, Record, Trace
-from stepsight.stages import render
+from stepsight.stages import Stage, render
 from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
 from stepsight.training.practice import FAULTS, Windows
 from stepsight.training.recipe import GradedAnswers
@@ -47,9 +47,10 @@ class Graded(Windows):
 
     def draw(self, number: int, size: int, rng: random.Random) -> list[Encoded]:
         """Each row by a random number of its own."""
-        return [self._draw(number * size + place) for place in range(size)]
+        return [self.row(number * size + place) for place in range(size)]
 
-    def _draw(self, index: int) -> Encoded:
+    def row(self, index: int) -> Encoded:
+        """The row that was drawn as number `index`, before windows are sorted."""
         rng = random.Random(f"graded:{self.data.seed}:{index}")
         if rng.random() < self.data.spoiled:
             posed = pose("train", seed=self.data.seed, index=index, crowded=rng.random() < self.data.crowded)
@@ -59,6 +60,9 @@ class Graded(Windows):
             group = self.faulty if rng.random() < self.data.faulty else self.sound
             one = rng.choice(group or self.faulty or self.sound)
             question, answer = one.question, one.answer
+        # With a number of its own, so that the share changes no other choice.
+        if random.Random(f"captions:{self.data.seed}:{index}").random() < self.data.captions:
+            answer = _up_to_caption(answer)
         row = encode_exchange(self.processor, question_text(question), _picture(question), (Span(answer),))
         marks = grade(question, answer)
         row = mark_tokens(self.processor.tokenizer, row, answer, marks, end_weight=self.data.end_weight)
@@ -108,6 +112,11 @@ def _leaves(trace: Trace) -> Iterator[str]:
             while parent is not None:
                 text, parent = by_id[parent].piece.text + text, by_id[parent].parent
             yield text
+
+
+def _up_to_caption(answer: str) -> str:
+    before, close, _ = answer.partition(Stage.CAPTION.close)
+    return before + close
 
 
 def _picture(question: Question) -> Any:

@@ -125,9 +125,10 @@ class GradedAnswers(Recipe):
     `traces` are files of `stepsight eval` on questions of the world, in which a model has written many answers a
     question; `faulty` is the share of their rows drawn from answers in which some stage is wrong. `spoiled` is the
     share of all rows that the world writes instead, mostly with a stage made wrong (see `WorldLessons` for `crowded`,
-    `muddled`, `faults` and `stretched`). `words` are what the model is to go on with behind a stage that is right, or
-    wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what a wrong mark
-    counts against a right one.
+    `muddled`, `faults` and `stretched`). `captions` is the share of rows that end with their CAPTION: where seeing is
+    the hard part, more of it is seen in the same time. `words` are what the model is to go on with behind a stage that is
+    right, or wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what a
+    wrong mark counts against a right one.
     """
 
     traces: list[Path] = Field(default_factory=list)
@@ -137,6 +138,7 @@ class GradedAnswers(Recipe):
     muddled: float = Field(default=0.3, ge=0, le=1)
     faults: Literal["every", "own", "long"] = "own"
     stretched: float = Field(default=0.0, ge=0, le=1)
+    captions: float = Field(default=0.0, ge=0, le=1)
     words: tuple[str, str] = (" yes", " no")
     end_weight: float = Field(default=5.0, gt=0)
     wrong: float = Field(default=2.0, gt=0)

@@ -23,13 +23,14 @@ from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.filling import Filler
 from stepsight.engines.transformers.forward import Runner
-from stepsight.engines.transformers.jobs import Job, Reply, SampleJob, ScoreJob
+from stepsight.engines.transformers.jobs import Job, SampleJob, ScoreJob
 from stepsight.engines.transformers.loading import check_processor, load_in_thread
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
 from stepsight.engines.transformers.thread import OneThread
 from stepsight.engines.transformers.worker import Worker
+from stepsight.engines.waiting import Reply
 from stepsight.errors import InputError
 from stepsight.machine import look_at_memory
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
