@@ -46,8 +46,8 @@ class ModelChoice:
     cache_gb: bound of the caches in GiB. max_rows: most rows in a batch. threads: of torch inside an operation; None
     leaves torch's setting. rows_gb: bound of the key-values of rows in work, beyond which rows wait; None is half of
     what is free. shared_prefix: whether rows attend to one copy of what they have in common. draft_tokens: over how
-    many tokens a step may run with guesses at what follows. replicas: copies of the model, each in a process of its own if
-    there are several. compile: `torch.compile`, which is refused with the reason.
+    many tokens a step may run with guesses at what follows. replicas: copies of the model, several each in a process of
+    its own. compile: `torch.compile`, which is refused with the reason.
 
     With `server`, the base URL of one that speaks OpenAI's chat protocol, `name` is the server's id of a model; `pico`
     then means the only one it has, unless it offers that very id. `server_seeds` allows it to be asked for seeds, which

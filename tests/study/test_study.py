@@ -18,9 +18,9 @@ from stepsight.jsonl import read_jsonl
 from stepsight.model_folders import ModelCard
 from stepsight.recipes import load_recipe
 from stepsight.records import Trace, Usage
-from stepsight.reports.study import study_heading
+from stepsight.reports.study import study_heading, study_markdown
 from stepsight.study.deriving import derive
-from stepsight.study.recipe import StudyRecipe
+from stepsight.study.recipe import Claim, StudyRecipe
 from stepsight.study.results import StudyResult, results
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "study"
@@ -71,6 +71,11 @@ def test_lists_are_multiplied_out_and_arms_have_names(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, arms: list[object], fault: str) -> None:
     with pytest.raises(RecipeError, match=fault):
         load_recipe(write(tmp_path, arms=arms), StudyRecipe)
+
+
+def test_claims_about_arms_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="arms that are not there: vote-8"):
+        load_recipe(write(tmp_path, claims=[{"above": "vote-8", "below": "greedy"}]), StudyRecipe)
 
 
 def test_a_study_writes_tables_and_plots_and_runs_nothing_twice(
@@ -141,6 +146,34 @@ def test_differences_are_paired_and_the_vote_is_the_one_that_costs_as_much() -> 
     # Alike on every question: no difference, and an interval that says so.
     same = by_name["vote-2"].against["greedy"]
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_claims_are_told_by_their_paired_interval() -> None:
+    runs = {
+        "greedy": [report([True, False] * 50, 100)],
+        "vote-2": [report([True, False] * 50, 200)],
+        "stage-beam-4-self": [report([True, True] * 50, 700)],
+    }
+    pairs = [("stage-beam-4-self", "greedy"), ("greedy", "stage-beam-4-self"), ("vote-2", "greedy")]
+    result = results(runs, seeds=[0], claims=[Claim(above=above, below=below) for above, below in pairs])
+    assert [claim.verdict for claim in result.claims] == ["holds", "the other way round", "not told apart"]
+    assert (result.claims[0].tokens_above, result.claims[0].tokens_below) == (710, 110)
+    assert result.claims[0].difference.value == 0.5
+    told = study_markdown(result)
+    assert "| stage-beam-4-self above greedy | +50.0 (" in told
+    assert "| 710 and 110 | holds |" in told
+    assert [arm.captions for arm in result.arms] == [None] * 3
+
+
+def test_truth_of_stages_is_a_share_of_what_is_known() -> None:
+    one = report([True, False, True, True], 100)
+    known = [True, True, False, None]
+    rows = tuple(row.model_copy(update={"caption_true": value}) for row, value in zip(one.rows, known, strict=True))
+    (arm,) = results({"greedy": [one.model_copy(update={"rows": rows})]}, seeds=[0]).arms
+    assert arm.captions is not None
+    assert arm.captions.value == pytest.approx(2 / 3)
+    assert arm.captions.n == 3
+    assert arm.reasonings is None
 
 
 def test_a_question_that_failed_anywhere_is_left_out_everywhere_and_counted() -> None:

@@ -36,7 +36,7 @@ def study_command(
     from stepsight.protocols import Judge
     from stepsight.recipes import load_recipe, save_resolved
     from stepsight.reports.progress import described
-    from stepsight.reports.study import study_heading, study_markdown, study_table
+    from stepsight.reports.study import claims_table, study_heading, study_markdown, study_table
     from stepsight.study.deriving import reasons
     from stepsight.study.plots import check_plots, plot
     from stepsight.study.recipe import Arm, StudyRecipe
@@ -52,7 +52,7 @@ def study_command(
     model = brought_model(context)
     if model is None:
         with errors.status(f"loading {recipe.model}"):
-            model = load_model(ModelChoice(recipe.model))
+            model = load_model(ModelChoice(recipe.model, replicas=recipe.replicas))
     loaded = model
 
     def judge_of(arm: Arm) -> Judge | None:
@@ -89,7 +89,7 @@ def study_command(
                 await loaded.aclose()
 
         reports = asyncio.run(run())
-    result = results(reports, seeds=recipe.seeds)
+    result = results(reports, seeds=recipe.seeds, claims=recipe.claims)
     for name, text in (("result.json", result.model_dump_json(indent=2)), ("table.md", study_markdown(result))):
         with whole_file(recipe.out / name) as stream:
             stream.write(text.encode())
@@ -99,6 +99,8 @@ def study_command(
     else:
         console = Console(highlight=False)
         console.print(study_table(result))
+        if result.claims:
+            console.print(claims_table(result))
         console.print(study_heading(result), markup=False)
         console.print(f"tables and plots are in {recipe.out}", markup=False, soft_wrap=True)
 

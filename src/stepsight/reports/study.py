@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stepsight.evaluation.statistics import Span
 from stepsight.study.results import StudyResult
 
-HEADS = ("search", "accuracy", "tokens", "of them generated", "seconds", "differences, in points")
+HEADS = (
+    "search",
+    "accuracy",
+    "captions true",
+    "reasonings true",
+    "tokens",
+    "of them generated",
+    "seconds",
+    "differences, in points",
+)
+CLAIMS = ("claim", "difference, in points", "tokens", "what the interval says")
 
 
 def study_table(result: StudyResult) -> Table:
     """One row for each arm."""
+    return _table(HEADS, _rows(result))
+
+
+def claims_table(result: StudyResult) -> Table:
+    """One row for each claim that was tested."""
+    return _table(CLAIMS, _claims(result))
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for place, head in enumerate(HEADS):
-        table.add_column(head, justify="right" if 0 < place < len(HEADS) - 1 else "left")
-    for row in _rows(result):
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if 0 < place < len(heads) - 1 else "left")
+    for row in rows:
         table.add_row(*row)
     return table
 
@@ -37,10 +58,27 @@ def study_heading(result: StudyResult) -> str:
 
 def study_markdown(result: StudyResult) -> str:
     """The same as a Markdown table, with what it is of."""
-    lines = [study_heading(result), ""]
-    lines += [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
-    lines += [f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in _rows(result)]
+    lines = [study_heading(result), "", *_lines(HEADS, _rows(result))]
+    if result.claims:
+        lines += ["", *_lines(CLAIMS, _claims(result))]
     return "\n".join(lines) + "\n"
+
+
+def _lines(heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    cells = [" | ".join(cell.replace("\n", "<br>") for cell in row) for row in rows]
+    return [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {row} |" for row in cells)]
+
+
+def _claims(result: StudyResult) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{claim.above} above {claim.below}",
+            _points(claim.difference),
+            f"{claim.tokens_above:,.0f} and {claim.tokens_below:,.0f}",
+            claim.verdict,
+        )
+        for claim in result.claims
+    ]
 
 
 def _rows(result: StudyResult) -> list[tuple[str, ...]]:
@@ -48,6 +86,8 @@ def _rows(result: StudyResult) -> list[tuple[str, ...]]:
         (
             arm.name,
             _percent(arm.accuracy),
+            _percent(arm.captions),
+            _percent(arm.reasonings),
             f"{arm.tokens:,.0f}",
             f"{arm.generated:,.0f}",
             "derived" if arm.seconds is None else f"{arm.seconds:.2f}",
@@ -57,8 +97,8 @@ def _rows(result: StudyResult) -> list[tuple[str, ...]]:
     ]
 
 
-def _percent(span: Span) -> str:
-    if span.value is None or span.low is None or span.high is None:
+def _percent(span: Span | None) -> str:
+    if span is None or span.value is None or span.low is None or span.high is None:
         return "none"
     return f"{100 * span.value:.1f} % ({100 * span.low:.1f} to {100 * span.high:.1f})"
 

@@ -36,8 +36,16 @@ class ArmRecipe(Recipe):
     constants: list[str] = Field(default_factory=list)
 
 
+class Claim(Recipe):
+    """That one arm is more accurate than another, each by its name; to be told by their paired difference."""
+
+    above: str
+    below: str
+
+
 class StudyRecipe(Recipe):
-    """A whole study. `questions` is a file, or what to draw; `model` a name that `ask --model` takes.
+    """A whole study. `questions` is a file, or what to draw; `model` a name that `ask --model` takes, run in as many
+    `replicas` as are wanted. `claims` are tested.
 
     Every arm answers every question once for each of `seeds`. With `derive` an arm whose answers a wider one draws too
     is taken from that one instead of being run, which costs no generation and leaves its seconds unknown.
@@ -47,7 +55,9 @@ class StudyRecipe(Recipe):
     model: str = "pico"
     seeds: list[int] = Field(default=[0], min_length=1)
     arms: list[ArmRecipe] = Field(min_length=1)
+    claims: list[Claim] = Field(default_factory=list)
     concurrency: int = Field(default=32, gt=0)
+    replicas: int = Field(default=1, gt=0)
     derive: bool = True
     out: Path
 
@@ -57,6 +67,9 @@ class StudyRecipe(Recipe):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"arms are given twice: {', '.join(twice)}")
+        strangers = sorted({one for claim in self.claims for one in (claim.above, claim.below)} - set(names))
+        if strangers:
+            raise ValueError(f"claims name arms that are not there: {', '.join(strangers)}; arms: {', '.join(names)}")
         for arm in self.all_arms():
             try:
                 strategy(arm.search)

@@ -10,6 +10,7 @@ from stepsight.evaluation.narrowing import DERIVED
 from stepsight.evaluation.report import EvaluationReport, Row
 from stepsight.evaluation.statistics import Span
 from stepsight.records import Record
+from stepsight.study.recipe import Claim
 
 RESAMPLES = 2000
 
@@ -22,7 +23,8 @@ class ArmResult(Record):
 
     accuracy: mean over questions. tokens: generated and judge's, per question; `generated` the former alone. seconds:
     of searches that ran beside others, per question; None for an arm that was `derived` from the run named there.
-    against: paired differences in accuracy, by what they are to.
+    against: paired differences in accuracy, by what they are to. captions, reasonings: shares of the answers whose
+    CAPTION is true, and whose REASONING follows from it, where that can be said.
     """
 
     name: str
@@ -32,6 +34,26 @@ class ArmResult(Record):
     seconds: float | None
     against: dict[str, Span]
     derived: str = ""
+    captions: Span | None = None
+    reasonings: Span | None = None
+
+
+class ClaimResult(Record):
+    """Whether `above` is more accurate than `below`: the paired difference, and tokens a question of both."""
+
+    above: str
+    below: str
+    difference: Span
+    tokens_above: float
+    tokens_below: float
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says, in words."""
+        low, high = self.difference.low, self.difference.high
+        if low is None or high is None:
+            return "nothing to tell it by"
+        return "holds" if low > 0 else "the other way round" if high < 0 else "not told apart"
 
 
 class StudyResult(Record):
@@ -44,14 +66,18 @@ class StudyResult(Record):
     left_out: int = 0
     seeds: list[int]
     arms: list[ArmResult]
+    claims: tuple[ClaimResult, ...] = ()
 
 
-def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[int]) -> StudyResult:
+def results(
+    runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[int], claims: Sequence[Claim] = ()
+) -> StudyResult:
     """Pool the seeds of each arm, and hold the arms against greedy, against a vote that costs as much, and the oracle.
 
     Args:
         runs: reports by arm, one for each seed, over the same questions.
         seeds: those of the reports.
+        claims: what is to be tested besides; their names are among the arms.
     """
     rows = {name: _by_question(reports) for name, reports in runs.items()}
     ids = sorted(set.intersection(*(set(one) for one in rows.values())))
@@ -77,11 +103,29 @@ def results(runs: Mapping[str, Sequence[EvaluationReport]], *, seeds: Sequence[i
                 seconds=None if derived else _mean(one, ids, lambda row: row.seconds),
                 against=against,
                 derived=derived,
+                captions=_share([[row.caption_true for row in one[id]] for id in ids]),
+                reasonings=_share([[row.reasoning_true for row in one[id]] for id in ids]),
             )
         )
     asked = {row.id for reports in runs.values() for report in reports for row in report.rows}
     asked.update(one for reports in runs.values() for report in reports for one in report.failed)
-    return StudyResult(questions=len(ids), left_out=len(asked) - len(ids), seeds=list(seeds), arms=arms)
+    tested = [
+        ClaimResult(
+            above=claim.above,
+            below=claim.below,
+            difference=_difference(right[claim.above], right[claim.below]),
+            tokens_above=cost[claim.above],
+            tokens_below=cost[claim.below],
+        )
+        for claim in claims
+    ]
+    return StudyResult(questions=len(ids), left_out=len(asked) - len(ids), seeds=list(seeds), arms=arms, claims=tested)
+
+
+def _share(known: Sequence[Sequence[bool | None]]) -> Span | None:
+    """Of what is known of each question under each seed; None where nothing is."""
+    means = [sum(told) / len(told) for one in known if (told := [value for value in one if value is not None])]
+    return _bootstrap(np.array(means)) if means else None
 
 
 def _whence(reports: Sequence[EvaluationReport]) -> str:

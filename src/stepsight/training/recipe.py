@@ -126,9 +126,9 @@ class GradedAnswers(Recipe):
     question; `faulty` is the share of their rows drawn from answers in which some stage is wrong. `spoiled` is the
     share of all rows that the world writes instead, mostly with a stage made wrong (see `WorldLessons` for `crowded`,
     `muddled`, `faults` and `stretched`). `captions` is the share of rows that end with their CAPTION: where seeing is
-    the hard part, more of it is seen in the same time. `words` are what the model is to go on with behind a stage that is
-    right, or wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what a
-    wrong mark counts against a right one.
+    the hard part, more of it is seen in the same time. `words` are what the model is to go on with behind a stage that
+    is right, or wrong; `end_weight` what the end of a stage counts in the loss against a word on the way, `wrong` what
+    a wrong mark counts against a right one.
     """
 
     traces: list[Path] = Field(default_factory=list)

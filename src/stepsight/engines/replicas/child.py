@@ -6,6 +6,7 @@ python -m stepsight.engines.replicas.child 5
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -98,10 +99,8 @@ def main() -> None:
     """Serve until whoever started this lets go of the pipe."""
     # Ctrl-C reaches all processes of a terminal; the one that started this decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         asyncio.run(_Child(Connection(int(sys.argv[1]))).run())
-    except (BrokenPipeError, ConnectionResetError):
-        pass
     # Nobody is there for whom an engine would have to finish anything.
     os._exit(0)
 
