@@ -2,9 +2,9 @@
 
 The limit of a step is the larger of the bytes of the weights over the bandwidth of reading memory, and the time of the
 model's own matrix products with as many rows, one layer after the other and nothing else: as torch multiplies usually,
-and with weights laid out once. Beside it stands what the same multiply-adds would take at the peak of a product of
-2048 x 2048, whose weights stay in the processor's cache. What a step really takes has attention, sampling and the
-library's own overhead on top.
+and with weights laid out once. To these come the multiply-adds of attention to what each row holds, at the rate of the
+faster products. Beside it stands what the same multiply-adds would take at the peak of a product of 2048 x 2048, whose
+weights stay in the processor's cache. What a step really takes has sampling and all overhead on top.
 
     python benchmarks/decoding.py --rows 16 --tiles 16
 """
@@ -75,6 +75,13 @@ def measure(model: Any, rows: int) -> Limits:
     return Limits(bandwidth, peak, usual, laid_out, weights, rows * sum(weight.numel() for weight in linear))
 
 
+def attention_multiply_adds(model: Any, rows: int, columns: float) -> float:
+    """Of queries with keys, and of weights with values, in all layers, for one token of each row."""
+    text = model.config.text_config
+    dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2.0 * rows * columns * text.num_hidden_layers * text.num_attention_heads * dim
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=16)
@@ -115,13 +122,17 @@ def main() -> None:
     reading, at_peak = machine.weights / machine.bandwidth, machine.multiply_adds / machine.peak
     products = min(machine.usual, machine.laid_out)
     limit, usual_limit = max(reading, products), max(reading, machine.usual)
+    prompt = result.computed + result.cached
+    attention = attention_multiply_adds(model, arguments.rows, prompt + arguments.tokens / 2)
+    attending = attention / (machine.multiply_adds / products)
+    both = max(reading, products + attending)
     model_only = statistics.median(steps[3:])
     report = {
         "rows": arguments.rows,
-        "prompt_tokens": result.computed + result.cached,
+        "prompt_tokens": prompt,
         "bandwidth_gb_per_s": round(machine.bandwidth / 1e9, 1),
         "peak_gflops": round(2 * machine.peak / 1e9, 1),
-        "limit_ms": round(limit * 1e3, 1),
+        "limit_ms": round(both * 1e3, 1),
         "limited_by": "bandwidth" if reading > products else "matrix products",
         "usual_products_ms": round(machine.usual * 1e3, 1),
         "laid_out_products_ms": round(machine.laid_out * 1e3, 1),
@@ -130,7 +141,9 @@ def main() -> None:
         "rows_run_apart": statistics.median(lanes[3:]),
         "model_step_ms": round(model_only * 1e3, 1),
         "whole_step_ms": round(whole * 1e3, 1),
-        "share_of_limit": round(limit / whole, 3),
+        "attention_ms": round(attending * 1e3, 1),
+        "share_of_limit": round(both / whole, 3),
+        "share_without_attention": round(limit / whole, 3),
         "share_of_usual_limit": round(usual_limit / whole, 3),
         "share_of_cached_peak": round(at_peak / whole, 3),
     }

@@ -230,5 +230,13 @@ def test_a_cutoff_is_kept_on_the_card_of_a_folder(tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["cutoff"] == pytest.approx(cutoff, abs=1e-5)
     assert run(["calibrate", str(tmp_path / "pilot"), "--write"]) == 2
     assert "no model folder" in capsys.readouterr().err
+    # That of a reward model is the reward model's own, and the model's card stays as it is.
+    held, before = read_card(model / "reward"), read_card(model)
+    rewarded = ["calibrate", str(tmp_path / "pilot"), "--judge", "reward", "--share", "0.5", "--write"]
+    assert run([*rewarded, "--model", str(model)]) == 0
+    changed = read_card(model / "reward")
+    assert changed == held.model_copy(update={"cutoffs": changed.cutoffs})
+    assert changed.cutoffs["reward"] != held.cutoffs["reward"]
+    assert read_card(model) == before
     asked = ["ask", "--model", str(model), "--search", "swires", "--judge", "likelihood", "--json"]
     assert run(asked) == 0

@@ -132,7 +132,7 @@ def calibrate_command(
     from stepsight.tracefiles import read_traces, trace_file
     from stepsight.world.truth import is_true
 
-    card = _card_of(choice.name) if write else None
+    card = _card_of(choice, judge) if write else None
     found = read_traces(trace_file(traces), limit)
     judged = judged_anew(context, choice, found, judge, concurrency, Console(stderr=True, highlight=False))
     made = calibrate(judged, is_true, share=share)
@@ -156,19 +156,23 @@ def calibrate_command(
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _card_of(model: str) -> Path:
-    """The card of a model folder that can be written.
+def _card_of(choice: ModelChoice, judge: str) -> Path:
+    """The card that a judge's cutoff belongs on, if it can be written: the model's, or its reward model's.
 
     Raises:
-        InputError: the model is no folder of the user's.
+        InputError: the model is no folder of the user's, or has no reward model in a folder.
     """
     from stepsight.errors import InputError
+    from stepsight.model_folders import CARD, read_card
 
-    folder = Path(model).expanduser()
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{model} is no model folder, so its card cannot be written", hint="leave --write away")
-    check_writable(folder / "stepsight.json")
-    return folder / "stepsight.json"
+    named = choice.reward if judge == "reward" and choice.reward else choice.name
+    folder = Path(named).expanduser()
+    if judge == "reward" and not choice.reward and (folder / CARD).is_file():
+        folder /= read_card(folder).reward or "no-reward-model"
+    if not any((folder / name).is_file() for name in ("config.json", CARD)):
+        raise InputError(f"{named} is no model folder, so its card cannot be written", hint="leave --write away")
+    check_writable(folder / CARD)
+    return folder / CARD
 
 
 def _write_cutoff(card: Path, judge: str, cutoff: float) -> None:
