@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -138,10 +139,22 @@ async def test_a_replica_that_is_killed_fails_what_it_had_and_says_so(
             await engine.sample(SampleRequest(turns[0], seeds=(1,), max_tokens=2))
     finally:
         pids = engine.pids
+        started = time.monotonic()
         engine.close()
     assert ended(pids)
+    # They were asked to end, and did; nobody had to be killed.
+    assert time.monotonic() - started < 4
     with pytest.raises(EngineError):
         await engine.sample(SampleRequest(turns[1], seeds=(1,), max_tokens=2))
+
+
+def test_an_engine_that_nobody_holds_takes_its_processes_along(folder: Path) -> None:
+    engine = ReplicatedEngine.load(folder, 1, device="cpu", dtype="float32")
+    pids = engine.pids
+    assert running(pids) == list(pids)
+    del engine
+    gc.collect()
+    assert ended(pids, within=4)
 
 
 def test_what_cannot_be_loaded_is_told_and_nothing_stays(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ gets its part of the processor's threads: several that compute with all of them 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -32,8 +34,8 @@ class Fleet:
     Args:
         count: how many.
         threads: of torch, in each.
-        hear: called with the number of a process and what it says, in a thread of that process's own.
-        lost: called once when a process has ended that nobody has ended, with what is to be said of it.
+        hear: a method, called with the number of a process and what it says, in a thread of that process's own.
+        lost: a method, called once when a process has ended that nobody has ended, with what is to be said of it.
     """
 
     def __init__(self, count: int, threads: int, *, hear: Hear, lost: Lost) -> None:
@@ -47,7 +49,8 @@ class Fleet:
                 self._children.append(_start(theirs.fileno(), threads))
             self._pipes.append(ours)
         for number, (child, pipe) in enumerate(zip(self._children, self._pipes, strict=True)):
-            arguments = (number, child, pipe, self._ending, hear, lost)
+            # Weakly: threads that wait would keep alive whoever should be asked no more.
+            arguments = (number, child, pipe, self._ending, weakref.WeakMethod(hear), weakref.WeakMethod(lost))
             threading.Thread(target=_listen, args=arguments, name=f"stepsight-replica-{number}", daemon=True).start()
         self.close = weakref.finalize(self, _end, self._children, self._pipes, self._ending)
 
@@ -81,17 +84,25 @@ def _start(pipe: int, threads: int) -> subprocess.Popen[bytes]:
 
 
 def _listen(
-    number: int, child: subprocess.Popen[bytes], pipe: Connection, ending: threading.Event, hear: Hear, lost: Lost
+    number: int,
+    child: subprocess.Popen[bytes],
+    pipe: Connection,
+    ending: threading.Event,
+    hear: weakref.WeakMethod[Hear],
+    lost: weakref.WeakMethod[Lost],
 ) -> None:
     while True:
         try:
             said = pipe.recv()
         except (EOFError, OSError):
             break
+        if (listener := hear()) is None:
+            return
         for message in said:
-            hear(number, message)
-    if not ending.is_set():
-        lost(number, _gone(number, child))
+            listener(number, message)
+        del listener
+    if not ending.is_set() and (mourner := lost()) is not None:
+        mourner(number, _gone(number, child))
 
 
 def _gone(number: int, child: subprocess.Popen[bytes]) -> EngineError:
@@ -111,6 +122,9 @@ def _gone(number: int, child: subprocess.Popen[bytes]) -> EngineError:
 def _end(children: Sequence[subprocess.Popen[bytes]], pipes: Sequence[Connection], ending: threading.Event) -> None:
     ending.set()
     for pipe in pipes:
+        # Closing alone would not wake the thread that reads from it, nor tell the child.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)
         pipe.close()
     for child in children:
         try:
