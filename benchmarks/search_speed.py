@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--max-rows", type=int, default=MAX_ROWS)
     parser.add_argument("--shared-prefix", default="auto")
     parser.add_argument("--draft-tokens", type=int, default=None)
-    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--replicas", type=int, default=2, help="processes that answer many at once")
     arguments = parser.parse_args()
 
     choice = ModelChoice(
