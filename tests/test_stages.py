@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,8 @@ from stepsight.stages import (
     parse,
     render,
     render_stage,
+    staged_gbnf,
+    staged_regex,
     stop_string,
 )
 
@@ -220,3 +223,40 @@ def test_stop_strings_close_their_stages() -> None:
     assert tuple(map(stop_string, STAGES)) == STOP_STRINGS
     for stage, text in WHOLE.items():
         assert render_stage(stage, text).endswith(stop_string(stage))
+
+
+@given(st.from_regex(staged_regex(), fullmatch=True))
+def test_what_the_regular_expression_lets_through_is_a_whole_answer(text: str) -> None:
+    parsed = parse(text)
+    assert parsed.valid
+    # Only white space at the ends of a text may be lost.
+    assert re.sub(r"\s", "", render(parsed.stages)) == re.sub(r"\s", "", text)
+
+
+@pytest.mark.parametrize("text", ["2", "x < 3, and y<4", "a << b\n\n- c", "so\u2264 4 <"])
+def test_plain_texts_pass_the_regular_expression(text: str) -> None:
+    assert re.fullmatch(staged_regex(), render(dict.fromkeys(STAGES, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        render(WHOLE)[:-1],
+        f"Sure.\n{render(WHOLE)}",
+        f"{render(WHOLE)}\n",
+        render({stage: WHOLE[stage] for stage in STAGES[1:]}),
+        render(WHOLE).replace("<CAPTION>", "<caption>"),
+        render(WHOLE).replace(" 2 ", "  "),
+    ],
+)
+def test_what_is_malformed_does_not_pass(text: str) -> None:
+    assert re.fullmatch(staged_regex(), text) is None
+
+
+def test_the_grammar_for_llama_cpp_says_the_same() -> None:
+    root, text = (line.split(" ::= ")[1] for line in staged_gbnf().splitlines())
+    # GBNF without its quotes and blanks is the regular expression, rule by rule.
+    inner = text.replace("] (", "](").replace("] | ", "]|").replace('"<"+ ', "<+")
+    parts = re.findall(r'"[^"]*"|text', root)
+    whole = "".join(inner if part == "text" else part[1:-1].replace(r"\n", "\n") for part in parts)
+    assert whole == staged_regex()

@@ -25,12 +25,26 @@ class Turn:
     images: tuple[Path, ...] = ()
 
 
+class Meter(Protocol):
+    """Keeps account of a request that an engine may have to send several times until it is answered."""
+
+    async def failed(self, why: str, *, billed: bool) -> None:
+        """A sending came to nothing; `billed`: the server may have put it on the bill all the same."""
+        ...
+
+    async def again(self) -> bool:
+        """Whether the request may be sent once more; if not, the engine raises what the last sending ended in."""
+        ...
+
+
 @dataclass(frozen=True)
 class SampleRequest:
     """Continue the assistant's turn, once per seed.
 
     `prefix` is the assistant text so far. A continuation ends after the first of `stop`, which stays part of it, or at
-    the model's end of turn, or after `max_tokens`. Temperature 0 is greedy; then seeds do not matter.
+    the model's end of turn, or after `max_tokens`. Temperature 0 is greedy; then seeds do not matter. `staged` holds
+    the whole turn to the form of the four stages, by a grammar of the server (`Capabilities.grammar`). `meter` is told
+    of every sending that came to nothing, by engines that ask a server; others have nothing to tell it.
     """
 
     turns: tuple[Turn, ...]
@@ -40,6 +54,8 @@ class SampleRequest:
     max_tokens: int = 1024
     temperature: float = 0.6
     top_p: float = 0.9
+    staged: bool = False
+    meter: Meter | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,7 @@ class Capabilities:
     logprobs: bool
     images: bool
     seeds: bool
+    grammar: bool = False
 
 
 OnText = Callable[[int, str], None]

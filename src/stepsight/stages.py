@@ -52,6 +52,25 @@ def stop_string(stage: Stage) -> str:
     return stage.close
 
 
+_TEXT = r"[^< \t\r\n]([^<]|<+[^</A-Z])*"
+
+
+def staged_regex() -> str:
+    """A regular expression of whole staged answers as `render` writes them, for servers that hold replies to one.
+
+    It is narrower than `parse`: the stages as they are rendered, and no text of a stage holds `<` before a capital or a
+    slash, where a tag could begin.
+    """
+    return SEPARATOR.join(f"{stage.open} {_TEXT} {stage.close}" for stage in STAGES)
+
+
+def staged_gbnf() -> str:
+    """The same as a grammar in GBNF, which llama.cpp reads."""
+    gap = SEPARATOR.replace("\n", r"\n")
+    order = f' "{gap}" '.join(f'"{stage.open} " text " {stage.close}"' for stage in STAGES)
+    return f'root ::= {order}\ntext ::= [^< \\t\\r\\n] ([^<] | "<"+ [^</A-Z])*\n'
+
+
 STOP_STRINGS: tuple[str, ...] = tuple(stop_string(stage) for stage in STAGES)
 """The stop strings of all stages, in order; the last one ends a whole answer."""
 

@@ -16,7 +16,8 @@ class Manners:
     looks at a picture's place only. strict: an unknown field is an error. seeds: "kept", "ignored" or "deadly".
     tempered: log-probabilities depend on the temperature. streams: "whole" (with usage when asked for), "unbilled"
     (without) or "never" (replies in one go). key: locks out whoever does not send it. context: its limit, in words.
-    thinks: the text is not in the answer. finish: the reason to end that it always gives.
+    grammar: the field in which it is told to hold a reply to the four stages; empty: it cannot. thinks: the text is not
+    in the answer. finish: the reason to end that it always gives.
     """
 
     prefix: bool = True
@@ -31,6 +32,7 @@ class Manners:
     seeds: Literal["kept", "ignored", "deadly"] = "kept"
     streams: Literal["whole", "unbilled", "never"] = "whole"
     key: str = ""
+    grammar: Literal["structured_outputs", "guided_regex", "regex", "grammar", ""] = "structured_outputs"
     context: int = 100_000
     thinks: bool = False
     models: tuple[str, ...] = ("scripted-vl",)
@@ -44,6 +46,7 @@ class Fault:
     status, message, headers: a refusal, such as `Fault(429, headers={"Retry-After": "7"})`.
     wait: seconds before the first byte; it ends early once `until` says so.
     cut: the connection is closed after so many bytes of the reply; 0: without a word.
+    worked: the model has worked, and the bill grown, before a refusal, or a wait whose end nobody sees.
     truncated: the reply ends in its middle, and claims to be whole.
     body: bytes that stand in for the reply.
     Of a reply that is streamed: `pause` seconds before each event; it ends, as if whole, after `events` of them; the
@@ -56,6 +59,7 @@ class Fault:
     wait: float = 0.0
     until: Callable[[], bool] = lambda: False
     cut: int | None = None
+    worked: bool = False
     truncated: bool = False
     body: bytes | None = None
     pause: float = 0.0

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from stepsight.engines.openai.trials import COLOUR, LABELS, QUESTION
 from stepsight.engines.scripted import ScriptedEngine
-from stepsight.protocols import SampleRequest, ScoreRequest
+from stepsight.protocols import Completion, SampleRequest, ScoreRequest
 from stepsight.records import Piece
-from stepsight.stages import STAGES, Stage, render, render_stage
+from stepsight.stages import STAGES, Stage, parse, render, render_stage
 
 ANSWER: Mapping[Stage, str] = {
     Stage.SUMMARY: "I will find the small shiny balls and the purple objects, take them away and count the rest.",
@@ -51,7 +51,7 @@ def say(request: SampleRequest, slot: int, seed: int) -> str:
     """All that the model would write if nobody stopped it: the rest of a staged answer, or the answer to a trial."""
     asked = request.turns[-1].text
     begun = "".join(piece.text for piece in request.prefix)
-    if asked == QUESTION:
+    if asked == QUESTION and not request.staged:
         days = DAYS.split(" ")
         if request.temperature > 1:
             random.Random(seed).shuffle(days)
@@ -68,6 +68,12 @@ def say(request: SampleRequest, slot: int, seed: int) -> str:
         now = replace(request, prefix=(Piece(text=begun + rest),) if begun + rest else (), stop=(stage.close,))
         rest += written(now, slot, seed)
     return rest
+
+
+def held(request: SampleRequest, said: str | Completion) -> str | Completion:
+    """What a grammar would have let through of it; a whole answer instead of a text that has not the form."""
+    text = said if isinstance(said, str) else said.piece.text
+    return said if not request.staged or parse(text).valid else render(ANSWER)
 
 
 def colour_of(request: SampleRequest) -> str:

@@ -19,16 +19,17 @@ from typing import Any
 
 from PIL import Image
 
+from stepsight.engines.openai.grammars import FORMS
 from stepsight.engines.scripted import Say, ScriptedEngine, tokens_of
 from stepsight.protocols import Completion, SampleRequest, SampleResult, Turn
 from stepsight.records import Finish, Piece
 from stepsight.serving.small_server import SmallServer, hang_up, send
 from stepsight.testing.manners import Fault, Manners
-from stepsight.testing.model import say, top
+from stepsight.testing.model import held, say, top
 from stepsight.testing.streams import events_of
 from stepsight.testing.wire import left_within, stream
 
-_OURS = {"continue_final_message", "add_generation_prompt", "include_stop_str_in_output"}
+_OURS = {"continue_final_message", "add_generation_prompt", "include_stop_str_in_output", *FORMS}
 
 
 class FakeServer(SmallServer):
@@ -38,6 +39,7 @@ class FakeServer(SmallServer):
         seen: the JSON of all requests for completions; `headers`: their headers.
         gone: how many clients went away while they were being served; `connections`: how many connected at all.
         most_at_once: the most requests that were under way together.
+        bills: the `usage` of every reply that was written, whether or not it reached anybody.
         dead: whether it died of a seed.
     """
 
@@ -61,6 +63,7 @@ class FakeServer(SmallServer):
         self._write = write
         self.seen: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.bills: list[dict[str, Any]] = []
         self.gone = 0
         self.most_at_once = 0
         self.dead = False
@@ -98,6 +101,9 @@ class FakeServer(SmallServer):
                 self._at_once -= 1
 
     def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any], fault: Fault) -> None:
+        if fault.worked:
+            with self._lock:
+                self._reply(_complete(payload))
         if fault.wait and left_within(handler.connection, fault):
             raise BrokenPipeError
         if self._locked_out(handler):
@@ -169,11 +175,12 @@ class FakeServer(SmallServer):
         }
         if manners.cache and result.cached:
             usage["prompt_tokens_details"] = {"cached_tokens": result.cached}
+        self.bills.append(usage)
         return {"id": "chatcmpl-1", "object": "chat.completion", "choices": choices, "usage": usage}
 
     def sampled(self, request: SampleRequest, seeds: Sequence[int]) -> SampleResult:
         """What the model behind the server writes; a test may put another one there."""
-        engine = ScriptedEngine(lambda asked, slot, seed: self._write(asked, seeds[slot], seeds[slot]))
+        engine = ScriptedEngine(lambda asked, slot, seed: held(asked, self._write(asked, seeds[slot], seeds[slot])))
         engine._seen = self.engine._seen
         return asyncio.run(engine.sample(request))
 
@@ -201,7 +208,12 @@ class FakeServer(SmallServer):
             stop=() if self.manners.stops == "ignored" else (stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=payload["max_tokens"],
             temperature=payload["temperature"],
+            staged=self._held_by(payload),
         )
+
+    def _held_by(self, payload: dict[str, Any]) -> bool:
+        key = self.manners.grammar
+        return bool(key) and key in payload and payload[key] == FORMS[key]
 
     def _turn(self, message: dict[str, Any]) -> Turn:
         content = message["content"]

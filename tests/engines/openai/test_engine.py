@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from tests.engines.openai.servers import NO, YES, engine_on, until
 from tests.scripts import ANSWER
 
 from stepsight.engines.openai import OpenAIEngine
+from stepsight.engines.openai.grammars import FORMS
 from stepsight.errors import CapabilityError, EngineError, PictureError
 from stepsight.prompts import answer_turns, judge_prompts, pair_turns
 from stepsight.protocols import Engine, SampleRequest, ScoreRequest, Turn
 from stepsight.records import Finish, Piece, Question
-from stepsight.stages import Stage, render_stage
+from stepsight.stages import Stage, parse, render_stage
 from stepsight.testing import FakeServer, Fault, Manners
 from stepsight.testing.model import scripted
 
@@ -264,3 +266,29 @@ def test_each_event_loop_has_its_own_connections(question: Question) -> None:
                 return result.completions[0].piece.text
 
         assert [asyncio.run(once()) for _ in range(2)] == [SUMMARY, SUMMARY]
+
+
+@pytest.mark.parametrize("key", ["structured_outputs", "guided_regex", "regex", "grammar"])
+async def test_a_staged_request_says_the_form_in_the_field_that_the_server_reads(key: Any) -> None:
+    request = SampleRequest((Turn("user", "What?"),), (0,), stop=("</CONCLUSION>",), staged=True)
+    with FakeServer(Manners(grammar=key), write=lambda request, slot, seed: "no form at all") as fake:
+        async with engine_on(fake, grammar=YES, grammar_key=key) as engine:
+            assert engine.capabilities.grammar
+            held = (await engine.sample(request)).completions[0].piece.text
+            free = (await engine.sample(replace(request, staged=False))).completions[0].piece.text
+    assert parse(held).valid
+    assert free == "no form at all"
+    told = [{name: body[name] for name in FORMS if name in body} for body in fake.seen]
+    assert told == [{key: FORMS[key]}, {}]
+
+
+async def test_a_server_without_a_grammar_or_a_prefix_with_one_is_refused() -> None:
+    request = SampleRequest((Turn("user", "What?"),), (0,), staged=True)
+    with FakeServer(Manners(grammar="")) as fake:
+        async with engine_on(fake, grammar=NO) as engine:
+            with pytest.raises(CapabilityError, match="seen not to"):
+                await engine.sample(request)
+        async with engine_on(fake, grammar=YES, grammar_key="regex") as engine:
+            with pytest.raises(CapabilityError, match="go on with a text"):
+                await engine.sample(replace(request, prefix=(Piece(text="<SUMMARY>"),)))
+    assert fake.seen == []

@@ -179,6 +179,12 @@ async def test_nobody_there_is_said_after_the_attempts() -> None:
         await link.get("/models")
     await link.aclose()
     assert caught.value.retryable
+    meter = Watching()
+    link = Link(server_at(fake, backoff=Backoff(attempts=2)))
+    with pytest.raises(EngineError):
+        await link.post(COMPLETIONS, PAYLOAD, meter)
+    await link.aclose()
+    assert [billed for _, billed in meter.told] == [False, False]
 
 
 async def test_the_key_is_sent_and_shows_up_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
@@ -201,3 +207,48 @@ async def test_the_key_is_sent_and_shows_up_nowhere_else(caplog: pytest.LogCaptu
     everything = f"{quoted.value!r} {refused.value!r} {caplog.text} {link!r} {server_at(fake, key=Key('sk-right'))!r}"
     assert "sk-right" not in everything
     assert "sk-wrong" not in everything
+
+
+class Watching:
+    """A meter that writes down what it is told, and lets so many further sendings pass."""
+
+    def __init__(self, again: int = 99) -> None:
+        self.told: list[tuple[str, bool]] = []
+        self.left = again
+
+    async def failed(self, why: str, *, billed: bool) -> None:
+        self.told.append((why, billed))
+
+    async def again(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+async def test_every_sending_without_a_reply_is_told_and_whether_it_may_be_billed(
+    fake: FakeServer, fault: Fault
+) -> None:
+    fake.faults.extend([fault, fault])
+    meter = Watching()
+    async with link_to(fake) as link:
+        assert await link.post(COMPLETIONS, PAYLOAD, meter)
+    assert [billed for _, billed in meter.told] == [fault.status != 429] * 2
+    assert all(why for why, _ in meter.told)
+
+
+async def test_a_time_out_and_a_broken_stream_may_be_billed_a_refused_request_not(fake: FakeServer) -> None:
+    meter = Watching()
+    fake.faults.extend([Fault(wait=5), Fault(events=2), Fault(400, "no")])
+    async with link_to(fake, timeout=1.0) as link:
+        with pytest.raises(EngineError, match="no"):
+            await link.stream(COMPLETIONS, {**PAYLOAD, "stream": True}, lambda index, text: None, meter)
+    assert [billed for _, billed in meter.told] == [True, True, False]
+
+
+async def test_nothing_is_sent_again_that_the_meter_does_not_allow(fake: FakeServer) -> None:
+    fake.faults.extend([Fault(500)] * 9)
+    meter = Watching(again=1)
+    async with link_to(fake, backoff=Backoff(attempts=6)) as link:
+        with pytest.raises(EngineError, match=r"\(500\).*tried 2 times"):
+            await link.post(COMPLETIONS, PAYLOAD, meter)
+    assert len(fake.seen) == len(meter.told) == 2

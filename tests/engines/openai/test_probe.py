@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.engines.openai.servers import MODEL, YES, report_of
@@ -59,6 +60,8 @@ FAULTS = [
     (Manners(thinks=True), "prefix", Ability.UNKNOWN, "too little"),
     (Manners(streams="never"), "streams", Ability.NO, "in one go"),
     (Manners(streams="unbilled"), "streams", Ability.NO, "billed"),
+    (Manners(grammar=""), "grammar", Ability.NO, "did not"),
+    (Manners(strict=True, grammar=""), "grammar", Ability.NO, "Unrecognized"),
 ]
 
 
@@ -160,3 +163,18 @@ def test_a_report_without_trials_promises_nothing() -> None:
     assert not any(vars(bare.capabilities).values())
     assert bare.stop_ends is StopEnds.OWN
     assert able.prefix == YES
+
+
+@pytest.mark.parametrize("key", ["structured_outputs", "guided_regex", "regex", "grammar"])
+def test_the_field_in_which_a_server_takes_a_grammar_is_found(key: Any) -> None:
+    report, fake = seen(Manners(grammar=key))
+    assert report.capabilities.grammar
+    assert report.grammar_key == key
+    assert report.requests == len(fake.seen) + 1
+
+
+def test_a_model_that_writes_stages_unasked_does_not_show_whether_there_is_a_grammar() -> None:
+    with FakeServer(write=lambda request, slot, seed: "<SUMMARY> I look. </SUMMARY>") as fake:
+        report = probe_server(fake.url)
+    assert report.grammar.value is Ability.UNKNOWN
+    assert not report.capabilities.grammar

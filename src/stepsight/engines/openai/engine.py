@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from stepsight.engines.openai.findings import ProbeReport, StopEnds
+from stepsight.engines.openai.grammars import form_in
 from stepsight.engines.openai.labels import listed_tokens, option_logprobs
 from stepsight.engines.openai.link import Json, Link, Server
 from stepsight.engines.openai.messages import Message, PictureURLs, beginning_of, messages_of
@@ -80,9 +81,12 @@ class OpenAIEngine:
         their common beginning in the server's cache.
 
         Raises:
-            CapabilityError: there is a prefix, and the server continues none.
+            CapabilityError: there is a prefix, and the server continues none; or a grammar is wanted, and it has none.
             StepsightError: the server refused or failed; see `stepsight.engines.openai.faults`.
         """
+        if request.staged and (request.prefix or not self.capabilities.grammar):
+            why = "to go on with a text" if request.prefix else self.report.grammar.evidence
+            raise CapabilityError(f"the engine {self.name} has no grammar for that: {why}", hint="ask without `staged`")
         messages = await self._messages(request)
         payload = self._payload(messages, request)
         wanted = len(request.seeds)
@@ -170,6 +174,8 @@ class OpenAIEngine:
                 payload["include_stop_str_in_output"] = True
         if self._reports_own:
             payload["logprobs"] = True
+        if request.staged:
+            payload |= form_in(self.report.grammar_key)
         return payload
 
     @property
@@ -182,9 +188,9 @@ class OpenAIEngine:
     ) -> tuple[tuple[Completion, ...], Billed]:
         async with self._after_first(messages) as link:
             if teller is not None and self.report.streams.yes:
-                reply = await link.stream(COMPLETIONS, {**payload, **STREAM}, teller.hear)
+                reply = await link.stream(COMPLETIONS, {**payload, **STREAM}, teller.hear, request.meter)
             else:
-                reply = await link.post(COMPLETIONS, payload)
+                reply = await link.post(COMPLETIONS, payload, request.meter)
         completions, bill = completions_of(reply, request.stop, url=self.server.url, logprobs=self._reports_own)
         if teller is not None:
             # What was not streamed, and a stop string that the server cut off and named.

@@ -54,8 +54,8 @@ class ProbeReport(Record):
     they do not change with the temperature. cache: cached tokens are reported, and rise on a repeat. context: the
     model list tells the limit, in tokens (`context_limit`). seeds: the same seed repeats a text; tried only if allowed,
     for it kills some servers. streams: a reply comes in several events that make up the same text, the last with usage.
-    length_key: what the server calls the most tokens of a reply. top_logprobs: so many it lists. requests: what the
-    probe cost.
+    grammar: holds a reply to the four stages when told to in the field `grammar_key`. length_key: what the server calls
+    the most tokens of a reply. top_logprobs: so many it lists. requests: what the probe cost.
     """
 
     url: str
@@ -75,6 +75,8 @@ class ProbeReport(Record):
     context: Finding = NOT_TRIED
     seeds: Finding = NOT_TRIED
     streams: Finding = NOT_TRIED
+    grammar: Finding = NOT_TRIED
+    grammar_key: str = ""
     length_key: str = "max_tokens"
     context_limit: int | None = None
     top_logprobs: int = 0
@@ -95,6 +97,7 @@ class ProbeReport(Record):
             logprobs=self.logprobs.yes,
             images=self.images.yes and self.pictures_told_apart.value is not Ability.NO,
             seeds=self.seeds.yes,
+            grammar=self.grammar.yes,
         )
 
     @property

@@ -20,6 +20,7 @@ from stepsight.engines.openai.retrying import Backoff, retry_after
 from stepsight.engines.openai.streaming import BadStreamError, Hear, whole_reply
 from stepsight.engines.openai.window import Gate, Window
 from stepsight.errors import EngineError, InputError, StepsightError
+from stepsight.protocols import Meter
 
 Json = Mapping[str, Any]
 
@@ -54,8 +55,8 @@ class Server:
 @dataclass(frozen=True)
 class _Failure:
     error: StepsightError
+    billed: bool  # whether the server may have worked, and bill it
     wait: float | None = None  # what the server asked for
-    overload: bool = False
 
 
 class Link:
@@ -76,21 +77,23 @@ class Link:
             headers=server.key.headers(),
         )
 
-    async def post(self, path: str, payload: Json) -> Json:
+    async def post(self, path: str, payload: Json, meter: Meter | None = None) -> Json:
         """Send `payload` and return the reply's JSON object.
+
+        Every sending without a reply is told to `meter`, and none follows that it does not allow.
 
         Raises:
             StepsightError: as `stepsight.engines.openai.faults` says; only after all attempts if asking again may help.
         """
-        return await self._patiently("POST", path, json.dumps(payload).encode())
+        return await self._patiently("POST", path, json.dumps(payload).encode(), meter=meter)
 
-    async def stream(self, path: str, payload: Json, hear: Hear) -> Json:
+    async def stream(self, path: str, payload: Json, hear: Hear, meter: Meter | None = None) -> Json:
         """Send `payload`, which asks for a stream, and return the reply put together, as `post` does and raises.
 
         A stream that breaks off is asked for again from its beginning, and `hear` hears the new one from its beginning.
         A server that replies in one go is taken at that.
         """
-        return await self._patiently("POST", path, json.dumps(payload).encode(), hear)
+        return await self._patiently("POST", path, json.dumps(payload).encode(), hear, meter)
 
     async def get(self, path: str) -> Json:
         """Ask for a resource; raises as `post`."""
@@ -100,7 +103,9 @@ class Link:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _patiently(self, method: str, path: str, body: bytes | None, hear: Hear | None = None) -> Json:
+    async def _patiently(
+        self, method: str, path: str, body: bytes | None, hear: Hear | None = None, meter: Meter | None = None
+    ) -> Json:
         server = self.server
         failures = 0
         while True:
@@ -108,12 +113,16 @@ class Link:
             if not isinstance(outcome, _Failure):
                 return outcome
             failures += 1
+            if meter is not None:
+                await meter.failed(str(outcome.error.args[0]), billed=outcome.billed)
             wait = server.backoff.wait(failures, outcome.wait, server.rng) if outcome.error.retryable else None
             if wait is None:
                 raise _given_up(outcome, failures)
             if outcome.wait is not None:
                 self._gate.pause(outcome.wait)
             await server.sleep(wait)
+            if meter is not None and not await meter.again():
+                raise _given_up(outcome, failures)
 
     async def _once(self, method: str, path: str, body: bytes | None, hear: Hear | None) -> Json | _Failure:
         server, headers = self.server, {"Content-Type": "application/json"}
@@ -138,27 +147,30 @@ class Link:
                         await reply.aread()
                         text = reply.text
             except BadStreamError as error:
-                return _Failure(error.error)
+                return _Failure(error.error, billed=True)
             except (TimeoutError, httpx2.TimeoutException) as error:
                 if isinstance(error, httpx2.ConnectTimeout):
-                    return _Failure(unreachable(server.url, "no connection within 10 s"))
+                    return _Failure(unreachable(server.url, "no connection within 10 s"), billed=False)
                 self.window.overloaded(ticket)
-                return _Failure(timed_out(server.url, f"no whole reply within {server.timeout:g} s"))
+                return _Failure(timed_out(server.url, f"no whole reply within {server.timeout:g} s"), billed=True)
             except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.ProxyError) as error:
                 raise InputError(f"the server {server.url} cannot be asked: {error}") from error
             except httpx2.RequestError as error:
-                return _Failure(unreachable(server.url, server.key.hidden_in(str(error)) or type(error).__name__))
+                cut = unreachable(server.url, server.key.hidden_in(str(error)) or type(error).__name__)
+                return _Failure(cut, billed=not isinstance(error, httpx2.ConnectError))
             if reply.status_code != 200:
                 error_ = server.refusal(reply.status_code, text, model=server.model, url=server.url, key=server.key)
                 if error_.retryable and reply.status_code in (429, 503):
                     self.window.overloaded(ticket)
-                return _Failure(error_, retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)))
+                # Who sends a request away has not worked on it; who breaks may have, and a bill need not tell.
+                worked = error_.retryable and reply.status_code != 429
+                return _Failure(error_, worked, retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)))
             self.window.succeeded()
         with suppress(ValueError):
             whole = json.loads(text)
             if isinstance(whole, dict):
                 return whole
-        return _Failure(unreadable(server.url, "it is no JSON object"))
+        return _Failure(unreadable(server.url, "it is no JSON object"), billed=True)
 
 
 def _is_stream(reply: httpx2.Response) -> bool:

@@ -48,6 +48,7 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
     urls = probe_pictures(Random())
     images, apart, cache = await trials.pictures(urls, count)
     streams = await trials.streams(written)
+    grammar, grammar_key = await trials.grammar(written)
     choices = await trials.choices(urls[:1] if images.yes else ())
     seeded = await trials.seeds() if seeds else Finding(value=Ability.UNKNOWN, evidence="not tried; not asked for")
     told = "not told" if context_limit is None else f"{context_limit} tokens"
@@ -69,6 +70,8 @@ async def probe(link: Link, *, context_limit: int | None = None, seeds: bool = F
         context=Finding(value=Ability.UNKNOWN if context_limit is None else Ability.YES, evidence=told),
         seeds=seeded,
         streams=streams,
+        grammar=grammar,
+        grammar_key=grammar_key,
         length_key=trials.length_key,
         context_limit=context_limit,
         top_logprobs=count,

@@ -14,11 +14,13 @@ from typing import Any
 
 from stepsight.engines.openai.engine import COMPLETIONS, CONTINUE, STREAM
 from stepsight.engines.openai.findings import Ability, Finding
+from stepsight.engines.openai.grammars import FORMS, form_in
 from stepsight.engines.openai.labels import listed_tokens
 from stepsight.engines.openai.link import Json, Link
 from stepsight.engines.openai.messages import Message, user_message
 from stepsight.engines.openai.replies import billed, choices_of, text_of
 from stepsight.errors import EngineError, StepsightError
+from stepsight.stages import STAGES
 
 QUESTION = "Name the seven days of the week in order, separated by commas."
 COLOUR = "What is the main color of this picture?"
@@ -168,6 +170,23 @@ class Trials:
         if text.strip() != written.strip():
             return _unknown(f"streamed it wrote {_shown(text)}, in one go {_shown(written)}")
         return _yes(f"a text came in {len(heard)} pieces")
+
+    async def grammar(self, written: str) -> tuple[Finding, str]:
+        """Told to keep to the four stages, it must begin with the first, which it does not by itself; and in which
+        field it has to be told."""
+        begun = STAGES[0].open
+        if written.lstrip().startswith(begun):
+            return _unknown(f"it begins with {begun} without being told"), ""
+        found = _no("told to keep to the four stages, it did not")
+        for key in FORMS:
+            try:
+                choice = await self.write([user_message(QUESTION)], WRITTEN, **form_in(key))
+            except StepsightError as error:
+                found = _refused(error)
+                continue
+            if text_of(choice).startswith(begun):
+                return _yes(f"told so by {key!r}, it wrote {_shown(text_of(choice))}"), key
+        return found, ""
 
     async def seeds(self) -> Finding:
         """The same seed must repeat a text, another must not. The server must live afterwards.

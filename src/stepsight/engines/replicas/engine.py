@@ -13,6 +13,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,7 +90,8 @@ class ReplicatedEngine:
         """
         if not request.seeds:
             return SampleResult(())
-        result: SampleResult = await self._crew.ask(self._model, request, on_text)
+        # A meter counts what is sent to servers; here nothing is, and it could not travel.
+        result: SampleResult = await self._crew.ask(self._model, replace(request, meter=None), on_text)
         return result
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
