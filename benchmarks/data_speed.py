@@ -2,11 +2,13 @@
 
     python benchmarks/data_speed.py --count 10000 1000000
 
-Everything but the teacher is real: reading, prompts, parsing, filters, three commits for each question, the rows at the
-end. Each count runs in a process of its own; prints one JSON line each: questions per second of teaching, by the clock
-and by the processor's time (on a busy machine only the latter tells), seconds of writing the rows, and the most memory
-so far at a tenth of the way and at the end. `of_bare` is the speed as a share of that of a bare loop over the questions
-(prompt, parse, filters; no ledger): it says what ledger and tasks cost.
+Everything but the teacher is real: reading, prompts, parsing, filters, three commits for each question to a ledger on
+disk, the rows at the end. Each count runs in a process of its own; prints one JSON line each: questions per second of
+teaching, by the clock and by the processor's time (on a busy machine only the latter tells), seconds of writing the
+rows, and the most memory so far at a tenth of the way and at the end. `bytes_per_question` is by how much the most
+memory grew between the two, for each question: what was kept of every question, be it a line of text, would show as
+hundreds. `of_bare` is the speed as a share of that of a bare loop over the questions (prompt, parse, filters; no
+ledger): it says what ledger and tasks cost.
 """
 
 from __future__ import annotations
@@ -96,6 +98,7 @@ def measure(count: int) -> dict[str, float]:
             kept, _ = write_rows(ledger, out)
             written = time.perf_counter()
         assert kept == built.progress.kept == count
+    most = resident()
     return {
         "questions": count,
         "per_second": round(count / (taught - started), 1),
@@ -103,7 +106,8 @@ def measure(count: int) -> dict[str, float]:
         "of_bare": round(count / cpu / bare, 3),
         "rows_seconds": round(written - taught, 2),
         "rss_mib_at_a_tenth": round(early / 2**20, 1),
-        "rss_mib_most": round(resident() / 2**20, 1),
+        "rss_mib_most": round(most / 2**20, 1),
+        "bytes_per_question": round((most - early) / (count - count // 10), 1),
     }
 
 

@@ -18,7 +18,7 @@ from stepsight.data.ledger import LEDGER, Ledger
 from stepsight.data.lessons import Lesson
 from stepsight.data.prices import CapReachedError, Prices, Purse
 from stepsight.engines.scripted import ScriptedEngine
-from stepsight.errors import EngineError, InputError, PictureError, StepsightError, TooLongError
+from stepsight.errors import CapabilityError, EngineError, InputError, PictureError, StepsightError, TooLongError
 from stepsight.protocols import Completion, Engine, OnText, SampleRequest, SampleResult, Turn
 from stepsight.records import Finish, Piece
 
@@ -110,6 +110,28 @@ async def test_rejects_keep_reason_and_text(tmp_path: Path) -> None:
     assert rows(tmp_path) == []
 
 
+async def test_fresh_tries_are_in_the_ledger_and_are_not_paid_for_again(tmp_path: Path) -> None:
+    replies = iter([staged("99"), staged("98"), staged("1")])
+    plan = recipe(teaching={"retry_on": ["disagrees"], "tries": 3})
+    engine = teacher(lambda request: next(replies))
+    await run(tmp_path, engine, [lesson(1)], plan)
+    assert [row["id"] for row in rows(tmp_path)] == ["q1"]
+    assert sql(tmp_path, "SELECT replies, before FROM questions") == [(3, "disagrees,disagrees")]
+    assert sql(tmp_path, "SELECT COUNT(*), COUNT(DISTINCT reply), SUM(price) > 0 FROM attempts") == [(3, 3, 1)]
+    # As if killed before the question was settled: all three replies are taken from the ledger.
+    sql(tmp_path, "UPDATE questions SET state = 'open'")
+    built = await run(tmp_path, engine, [lesson(1)], plan)
+    assert (built.progress.kept, built.progress.asked, built.progress.recalled) == (1, 0, 3)
+
+
+async def test_a_grammar_that_the_teacher_lacks_is_said_before_anything_is_begun(tmp_path: Path) -> None:
+    engine = teacher()
+    with pytest.raises(CapabilityError, match="grammar"):
+        await run(tmp_path, engine, plan=recipe(teaching={"grammar": True}))
+    assert engine.calls == []
+    assert sql(tmp_path, "SELECT COUNT(*) FROM questions") == [(0,)]
+
+
 async def test_a_second_start_asks_nothing(tmp_path: Path) -> None:
     await run(tmp_path, teacher())
     before = (tmp_path / "train.jsonl").read_bytes()
@@ -195,6 +217,7 @@ async def run_cancelled(folder: Path) -> None:
 async def test_the_cap_is_never_exceeded_and_a_higher_one_goes_on(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     await run(whole, teacher())
+    assert sql(whole, "SELECT COUNT(*) FROM failures") == [(0,)]
     ((total, worst),) = sql(whole, "SELECT SUM(price), MAX(reserved) FROM attempts")
     assert isinstance(total, int)
     assert isinstance(worst, int)

@@ -30,12 +30,13 @@ def error(reason: str) -> Completion:
 
 
 async def taught(
-    replies: Iterable[str | Completion], judge: str | None = None, keep_undecided: bool = False
+    replies: Iterable[str | Completion], judge: str | None = None, keep_undecided: bool = False, **settings: object
 ) -> tuple[Taught, list[SampleRequest]]:
     engine = ScriptedEngine(replies)
     judging = None if judge is None else ScriptedEngine([judge])
     filters = FilterSettings(keep_undecided=keep_undecided)
-    result = await teach(lesson(1), engine, TeachingSettings(), filters, judge=judging)
+    how = TeachingSettings.model_validate(settings)
+    result = await teach(lesson(1), engine, how, filters, judge=judging)
     return result, [call.request for call in engine.calls if isinstance(call, SampleCall)]
 
 
@@ -172,3 +173,65 @@ def test_what_cannot_be_taught_is_named(wrong: dict[str, object], tmp_path: Path
     write_jsonl(tmp_path / "q.jsonl", [question])
     with pytest.raises(RecordError, match=r"q\.jsonl, question 1"):
         list(read_lessons(tmp_path / "q.jsonl"))
+
+
+LEAKING = GOOD.replace("A number is there.", "A number is there; the answer is 1.")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [(staged("2"), Reason.DISAGREES), (LEAKING, Reason.CAPTION_LEAKS), (staged("one"), Reason.UNDECIDED)],
+)
+async def test_a_rejected_content_has_a_fresh_try_only_if_the_recipe_says_so(bad: str, reason: Reason) -> None:
+    result, requests = await taught([bad, GOOD])
+    assert result.rejection is not None
+    assert (result.rejection.reason, len(requests), result.before) == (reason, 1, ())
+    result, requests = await taught([bad, GOOD], retry_on=[reason])
+    assert (result.kept, result.replies, result.text, result.before) == (True, 2, GOOD, (reason,))
+    first, second = requests
+    assert second.turns == first.turns, "it is not argued with"
+    assert second.seeds != first.seeds
+
+
+async def test_fresh_tries_count_as_tries_and_do_not_go_on_for_ever() -> None:
+    broken = GOOD.replace("</CAPTION>", "")
+    result, requests = await taught([staged("2"), broken, staged("3"), GOOD], retry_on=["disagrees"])
+    assert result.rejection is not None
+    assert (result.rejection.reason, result.replies, len(requests)) == (Reason.DISAGREES, 3, 3)
+    assert (result.text, result.before) == (staged("3"), (Reason.DISAGREES, Reason.FORMAT))
+    assert "after 3 tries" in result.rejection.detail
+    assert [len(request.turns) for request in requests] == [1, 1, 3]
+
+
+async def test_a_reason_that_was_not_chosen_ends_it() -> None:
+    result, requests = await taught([staged("2"), LEAKING, GOOD], retry_on=["disagrees"])
+    assert result.rejection is not None
+    assert (result.rejection.reason, len(requests)) == (Reason.CAPTION_LEAKS, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"retry_on": ["format"]}, "cannot have format; known: .*disagrees"),
+        ({"retry_on": ["disagree"]}, "retry_on"),
+        ({"retry_on": ["disagrees"], "temperature": 0}, "temperature above 0"),
+    ],
+)
+def test_what_cannot_be_retried_is_refused(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TeachingSettings.model_validate(settings)
+
+
+async def test_a_grammar_is_asked_for_only_where_there_is_one() -> None:
+    able = ScriptedEngine([GOOD], capabilities=Capabilities(True, True, images=True, seeds=True, grammar=True))
+    asked = TeachingSettings(grammar=True)
+    assert (await teach(lesson(1), able, asked, FilterSettings())).kept
+    (call,) = able.calls
+    assert isinstance(call, SampleCall)
+    assert call.request.staged
+    plain = ScriptedEngine([GOOD])
+    with pytest.raises(CapabilityError, match=r"teaching\.grammar"):
+        await teach(lesson(1), plain, asked, FilterSettings())
+    assert plain.calls == []
+    _, (request,) = await taught([GOOD])
+    assert not request.staged

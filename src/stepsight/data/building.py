@@ -24,7 +24,7 @@ from stepsight.data.lessons import Lesson
 from stepsight.data.prices import CapReachedError, Prices, Purse
 from stepsight.data.reasons import Reason, Rejection
 from stepsight.data.recording import RecordingEngine
-from stepsight.data.teaching import Taught, teach
+from stepsight.data.teaching import Taught, check_grammar, teach
 from stepsight.errors import EngineError, InputError, PictureError, TooLongError
 from stepsight.files import whole_file
 from stepsight.protocols import Engine
@@ -94,12 +94,14 @@ async def build(
 
     Raises:
         InputError: a cap without prices; two questions with one id; a question that changed since an earlier start.
+        CapabilityError: the recipe wants a grammar, and the engine has none.
         StepsightError: the engine failed for good.
     """
     if max_dollars is not None and recipe.prices.free:
         raise InputError(
             "a cap on dollars needs prices", hint="give --price-in and --price-out, or `prices` in the recipe"
         )
+    check_grammar(engine, recipe.teaching)
     run = _Run(engine, recipe, ledger, Purse(max_dollars, ledger.spent()), progress)
     waiting = iter(lessons)
 

@@ -3,6 +3,7 @@
     run         what run this is (the card), and the schema's version
     questions   one row per question begun: open, kept, rejected (with text and reason) or failed (to be tried again)
     attempts    one row per request: asked, replied or failed; by the hash of the request, which is its key
+    failures    one row per sending of a request that brought no reply: why, and what it may have cost
 
 A killed process loses nothing that was committed (WAL); a power cut may lose the last moments, never the file's
 soundness. One process at a time: the file is locked while a ledger is open. Amounts are picodollars.
@@ -141,9 +142,9 @@ class Ledger:
         rejection = taught.rejection
         reason, detail = ("", "") if rejection is None else (rejection.reason.value, rejection.detail)
         state = "kept" if rejection is None else "rejected"
-        texts = (taught.text, reason, detail, taught.opinion)
+        texts = (taught.text, reason, detail, taught.opinion, ",".join(taught.before))
         self._db.execute(
-            "UPDATE questions SET state = ?, text = ?, reason = ?, detail = ?, opinion = ?, replies = ? "
+            "UPDATE questions SET state = ?, text = ?, reason = ?, detail = ?, opinion = ?, before = ?, replies = ? "
             "WHERE id = ? AND state IN ('open', 'failed')",
             (state, *map(_clean, texts), taught.replies, id),
         )
@@ -173,13 +174,13 @@ class Ledger:
         What was reserved for an earlier sending whose reply never came is lost: it may have been billed.
         """
         before = self._db.execute("SELECT state, reserved FROM attempts WHERE key = ?", (key,)).fetchone()
-        lost = int(before[1]) if before is not None and before[0] == "asked" else 0
+        if before is not None and before[0] == "asked":
+            self.lose(key, "the run ended before a reply came", int(before[1]), 0.0)
         self._db.execute(
             "INSERT INTO attempts (key, question, role, asked, state, sent, reserved, at) "
             "VALUES (?, ?, ?, ?, 'asked', 1, ?, ?) ON CONFLICT (key) DO UPDATE SET "
-            "lost = lost + ?, state = 'asked', sent = sent + 1, reserved = excluded.reserved, at = excluded.at "
-            "WHERE state != 'replied'",
-            (key, question, role, _clean(asked), reserved, time.time(), lost),
+            "state = 'asked', sent = sent + 1, reserved = excluded.reserved, at = excluded.at WHERE state != 'replied'",
+            (key, question, role, _clean(asked), reserved, time.time()),
         )
 
     def receive(self, key: str, reply: Reply) -> None:
@@ -192,12 +193,19 @@ class Ledger:
         )
 
     def lose(self, key: str, reason: str, amount: int, seconds: float) -> None:
-        """Note that no reply came, why, and how much may have been billed all the same."""
+        """Note that a sending brought no reply, why, and how much may have been billed all the same."""
+        told = (_clean(reason), amount, seconds)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(
+            "INSERT INTO failures SELECT key, sent, ?, ?, ?, ? FROM attempts WHERE key = ? AND state = 'asked'",
+            (*told, time.time(), key),
+        )
         self._db.execute(
             "UPDATE attempts SET state = 'failed', reason = ?, lost = lost + ?, seconds = ? "
             "WHERE key = ? AND state = 'asked'",
-            (_clean(reason), amount, seconds, key),
+            (*told, key),
         )
+        self._db.execute("COMMIT")
 
     # Sums.
 

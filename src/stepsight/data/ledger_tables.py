@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 """Changes with the tables; a ledger of another one is refused."""
 
 TABLES = """
@@ -14,7 +14,7 @@ CREATE TABLE questions (
     row TEXT NOT NULL, turn INTEGER NOT NULL, image TEXT NOT NULL, human TEXT NOT NULL, answer TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'kept', 'rejected', 'failed')),
     text TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '',
-    replies INTEGER NOT NULL DEFAULT 0, opinion TEXT NOT NULL DEFAULT '',
+    replies INTEGER NOT NULL DEFAULT 0, opinion TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '',
     UNIQUE (row, turn)
 );
 CREATE TABLE attempts (
@@ -26,6 +26,10 @@ CREATE TABLE attempts (
     price INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0, at REAL NOT NULL
 );
 CREATE INDEX attempts_of ON attempts (question);
+CREATE TABLE failures (
+    key TEXT NOT NULL REFERENCES attempts (key), sent INTEGER NOT NULL, reason TEXT NOT NULL, lost INTEGER NOT NULL,
+    seconds REAL NOT NULL, at REAL NOT NULL, PRIMARY KEY (key, sent)
+) WITHOUT ROWID;
 """
 
 

@@ -85,20 +85,28 @@ class Purse:
             CapReachedError: there is not enough left even if all that is reserved comes back.
         """
         async with self._settled:
-            while True:
-                amount = math.ceil(worst * self._growth)
-                if self.limit is None or self.spent + self.reserved + amount <= self.limit:
-                    break
+            while (amount := self.reserve_now(worst)) is None:
+                limit = self.limit or 0
                 if not self.reserved:
                     raise CapReachedError(
-                        f"the next request may cost up to {dollars(amount)}, and of {dollars(self.limit)} "
-                        f"{dollars(max(0, self.limit - self.spent))} is left",
+                        f"the next request may cost up to {dollars(math.ceil(worst * self._growth))}, and of "
+                        f"{dollars(limit)} {dollars(max(0, limit - self.spent))} is left",
                         hint="the same command with --resume and a higher --max-dollars goes on",
                     )
                 await self._settled.wait()
-            self.reserved += amount
-            self.most_at_risk = max(self.most_at_risk, self.spent + self.reserved)
             return amount
+
+    def reserve_now(self, worst: int) -> int | None:
+        """Set money aside if there is enough at this moment; returns how much, None if there is not.
+
+        It is for those who hold something that others wait for, and so must not wait themselves.
+        """
+        amount = math.ceil(worst * self._growth)
+        if self.limit is not None and self.spent + self.reserved + amount > self.limit:
+            return None
+        self.reserved += amount
+        self.most_at_risk = max(self.most_at_risk, self.spent + self.reserved)
+        return amount
 
     async def settle(self, reserved: int, cost: int) -> None:
         """Give back what was reserved, and take out what the request did cost."""

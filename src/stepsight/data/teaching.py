@@ -1,20 +1,19 @@
 """One question and its known answer in, one staged answer out, or the reason why there is none.
 
     ask -> parse -> (malformed: say what is wrong, ask again) -> filters -> where the rules cannot tell: the judge
+    rejected for one of the reasons of `retry_on`: a fresh try, as if nothing had been asked
 
-What it needs is an engine; so a run that records, pays or replays puts its own around it. A server that can hold its
-replies to a grammar is not asked to: the engines' protocol has no word for it yet. Its place is `_asked`, behind a
-capability of the engine.
+What it needs is an engine; so a run that records, pays or replays puts its own around it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepsight.data.agreement import Agreement, agreement, judged
-from stepsight.data.filters import FilterSettings, sift
+from stepsight.data.filters import FILTERS, FilterSettings, sift
 from stepsight.data.lessons import Lesson
 from stepsight.data.reasons import Reason, Rejection
 from stepsight.data.refusals import refuses
@@ -29,16 +28,35 @@ from stepsight.stages import STAGES, Parsed, Stage, parse, render
 _FILTERED = ("content_filter", "refusal", "safety", "moderation")
 
 
+RETRIABLE = frozenset(FILTERS) | {Reason.UNDECIDED}
+"""Reasons of the content, for which a recipe may have a fresh try; those of the form always have one."""
+
+
 class TeachingSettings(Recipe):
-    """How a teacher is asked. `tries` counts all replies to one question: the first, repairs, and new ones after a
-    refusal. The defaults of sampling are those of most hosted models."""
+    """How a teacher is asked. The defaults of sampling are those of most hosted models.
+
+    tries: all replies to one question: the first, repairs, new ones after a refusal or for `retry_on`. retry_on:
+    reasons of the content for which the teacher is asked anew; none unless given, as in the paper. grammar: the server
+    holds replies to the form of the four stages; it must be able to.
+    """
 
     prompts: str = "teacher-1"
     tries: int = Field(default=3, ge=1)
+    retry_on: tuple[Reason, ...] = ()
+    grammar: bool = False
     max_tokens: int = Field(default=2048, ge=1)
     temperature: float = Field(default=1.0, ge=0.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> TeachingSettings:
+        if other := [reason.value for reason in self.retry_on if reason not in RETRIABLE]:
+            known = ", ".join(sorted(reason.value for reason in RETRIABLE))
+            raise ValueError(f"retry_on cannot have {', '.join(other)}; known: {known}")
+        if self.retry_on and not self.temperature:
+            raise ValueError("retry_on needs a temperature above 0: at 0 a fresh try brings the same reply")
+        return self
 
 
 @dataclass(frozen=True)
@@ -46,13 +64,15 @@ class Taught:
     """What became of a lesson.
 
     `text` is the staged answer in the public dataset's form, or, with a `rejection`, the last reply as it came.
-    `replies` counts those of the teacher; `opinion` is what the judge said, if it was asked.
+    `replies` counts those of the teacher; `opinion` is what the judge said, if it was asked. `before` has the reasons
+    for which the replies before the last were not taken.
     """
 
     text: str
     rejection: Rejection | None
     replies: int
     opinion: str = ""
+    before: tuple[Reason, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -78,9 +98,10 @@ async def teach(
         judge: reads conclusions of which the rules cannot tell whether they say the known answer; may be the teacher.
 
     Raises:
-        CapabilityError: the question has pictures, and the engine takes none.
+        CapabilityError: the question has pictures, and the engine takes none; or it has no grammar, and is to use one.
         StepsightError: the engine failed; see `stepsight.errors`.
     """
+    check_grammar(engine, settings)
     if lesson.question.images and not engine.capabilities.images:
         raise CapabilityError(
             f"question {lesson.question.id} has a picture, and {engine.name} takes none",
@@ -89,21 +110,42 @@ async def teach(
     prompts = teacher_prompts(settings.prompts)
     first = teacher_turns(prompts, lesson.question, lesson.answer, earlier=lesson.earlier, hints=lesson.hints)
     turns, number = first, 0
+    before: tuple[Reason, ...] = ()
     while True:
         completion = await _asked(engine, lesson, settings, turns, number)
         reply = completion.piece.text
         parsed = parse(reply)
         rejection = _malformed(completion, parsed)
-        if rejection is None:
-            return await _sifted(lesson, parsed, filters, judge, prompts, settings.seed, number + 1)
         number += 1
+        if rejection is None:
+            taught = await _sifted(lesson, parsed, filters, judge, prompts, settings.seed, number)
+            rejection = taught.rejection
+            if rejection is None or rejection.reason not in settings.retry_on:
+                return replace(taught, before=before)
+        else:
+            taught = Taught(reply, rejection, number)
         if number == settings.tries:
-            return Taught(reply, replace(rejection, detail=_after(rejection.detail, number)), number)
+            after = replace(rejection, detail=_after(rejection.detail, number))
+            return replace(taught, rejection=after, before=before)
+        before = (*before, rejection.reason)
         turns = first
         if rejection.reason in (Reason.FORMAT, Reason.TRUNCATED):
             # Only the last reply is shown: what was wrong before it is of no use, and costs.
             cut = rejection.reason is Reason.TRUNCATED
             turns = (*first, *repair_turns(prompts, reply, parsed.faults, truncated=cut))
+
+
+def check_grammar(engine: Engine, settings: TeachingSettings) -> None:
+    """See whether the engine can do what the settings ask for.
+
+    Raises:
+        CapabilityError: it cannot hold replies to a grammar, and is to.
+    """
+    if settings.grammar and not engine.capabilities.grammar:
+        raise CapabilityError(
+            f"{engine.name} cannot hold its replies to a grammar",
+            hint="set teaching.grammar to false; `stepsight doctor --server` shows what was tried",
+        )
 
 
 async def _asked(
@@ -116,6 +158,7 @@ async def _asked(
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
+        staged=settings.grammar,
     )
     return (await engine.sample(request)).completions[0]
 
