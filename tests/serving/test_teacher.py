@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stepsight.data.agreement import read_opinion
 from stepsight.engines.openai.messages import picture_url
 from stepsight.errors import InputError
 from stepsight.jsonl import read_jsonl
 from stepsight.prompts.answer import question_text
+from stepsight.prompts.teacher import agreement_turns, compared_answers, teacher_prompts
 from stepsight.records import Question
 from stepsight.serving.teacher import MODEL, Injected, Shares, TeacherServer
 from stepsight.stages import Stage, parse
@@ -124,6 +126,31 @@ def test_a_second_attempt_is_sound_unless_the_fault_persists(questions: list[Que
             assert ask(server, question) == first, "a new conversation meets the same fault"
             assert kind_of(question, ask(server, question, first)) == expected
             assert [one.attempt for one in server.injected] == [1, 1, 2][: 3 if persistent else 2]
+
+
+def test_a_fault_that_passes_is_met_by_the_first_conversation_alone(questions: list[Question]) -> None:
+    question = questions[0]
+    shares = Shares(malformed=0, wrong=1, refusal=0, passing=1, persistent=1, status_429=0, status_500=0)
+    with TeacherServer(Recall(questions), shares) as server:
+        first = ask(server, question)
+        assert kind_of(question, ask(server, question, first)) == "wrong", "the same conversation goes on"
+        assert [kind_of(question, ask(server, question)) for _ in range(2)] == ["sound", "sound"]
+    assert [one.fault for one in server.injected] == ["wrong", "wrong"]
+
+
+@pytest.mark.parametrize(
+    ("known", "other", "says"), [("red", "Red.", "same"), ("red", "blue", "different"), ("red", "crimson", "unknown")]
+)
+def test_it_says_whether_two_answers_are_the_same(questions: list[Question], known: str, other: str, says: str) -> None:
+    prompts = teacher_prompts("teacher-1")
+    (turn,) = agreement_turns(prompts, questions[0], known, other)
+    assert compared_answers(turn.text) == (known, other)
+    assert read_opinion(prompts, says) == says
+    with TeacherServer(
+        Recall(questions), Shares(malformed=1, wrong=0, refusal=0, status_500=1, status_429=0)
+    ) as server:
+        assert text_of(post(server.url, [{"role": "user", "content": turn.text}])) == says
+    assert (server.compared, server.requests, server.injected) == (1, 0, [])
 
 
 def test_truncation_is_owned_up_to(questions: list[Question]) -> None:

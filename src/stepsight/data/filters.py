@@ -77,6 +77,8 @@ _STATES = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+", re.UNICODE)
+# Words of questions as such, and of what is to be done with the things asked about (as in CLEVR-Math): none of them
+# says what a picture shows, and a caption need not repeat them.
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -87,6 +89,9 @@ _COMMON = frozenset(
     picture please question region seen select short should show shown shows single some such tell than that
     their them then there these they this those type under using very what when where which while whose will
     with word would your
+    add added adding away count counted equal every everything fewer fewest greater greatest item items largest least
+    left less lots number object objects remain remaining remains remove removed same smallest subtract subtracted take
+    taken thing things total
     """,
     )
 )

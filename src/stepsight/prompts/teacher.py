@@ -8,9 +8,11 @@ version.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from string import Formatter
 from types import MappingProxyType
 
 from stepsight.errors import InputError
@@ -129,6 +131,19 @@ def describe_fault(prompts: TeacherPrompts, fault: Fault) -> str:
         close="" if stage is None else stage.close,
         detail=fault.detail,
     )
+
+
+def compared_answers(text: str) -> tuple[str, str] | None:
+    """The known answer and the other one in what `agreement_turns` says, in any version; None of any other text.
+
+    It is for those who stand in for a model.
+    """
+    for prompts in _SETS.values():
+        parts = Formatter().parse(prompts.agree)
+        form = "".join(re.escape(said) + (f"(?P<{name}>.*?)" if name else "") for said, name, _, _ in parts)
+        if found := re.fullmatch(form, text, re.DOTALL):
+            return found["answer"], found["conclusion"]
+    return None
 
 
 def agreement_turns(prompts: TeacherPrompts, question: Question, answer: str, conclusion: str) -> tuple[Turn, ...]:

@@ -2,13 +2,17 @@
 
     POST /v1/chat/completions   a staged answer to a question of the world; `n`, `max_tokens` are kept, streams are not
     GET  /v1/models             one model, `world-teacher`
-    GET  /injected              {"requests", "unknown", "injected": [Injected, ...]}: what went wrong on purpose
+    GET  /injected              {"requests", "compared", "unknown", "injected": [Injected, ...]}: what went wrong on
+                                purpose
 
 The question is recognised by its picture's decoded pixels and its words in the first user message (`world.recall`); the
 known answer in a teacher's prompt is not needed. Whether a question's reply is unsound, and how, depends on the seed
-and the question alone, so every new conversation about it meets the same fault. A second attempt inside a conversation
-(the reply quoted back, and what is wrong with it) is sound, unless the fault persists. Statuses and slowness are drawn
-for every request: from the seed, the question, and how often it was asked before.
+and the question alone, so every new conversation about it meets the same fault, unless the fault passes. A second
+attempt inside a conversation (the reply quoted back, and what is wrong with it) is sound, unless the fault persists.
+Statuses and slowness are drawn for every request: from the seed, the question, and how often it was asked before.
+
+Asked whether two answers say the same (`prompts.teacher.agreement_turns`), it says so of equal ones, denies it of two
+different words of the world, and does not know of others; that never goes wrong.
 """
 
 from __future__ import annotations
@@ -29,29 +33,33 @@ from typing import Any
 
 from PIL import Image
 
+from stepsight.conclusions import normalise
 from stepsight.errors import InputError
 from stepsight.jsonl import append_jsonl
 from stepsight.pictures import FORMATS
+from stepsight.prompts.teacher import compared_answers
 from stepsight.records import Question, Record
 from stepsight.seeds import derive_seed
 from stepsight.serving.small_server import SmallServer, send
 from stepsight.stages import render
 from stepsight.world.programs import Program, seen
 from stepsight.world.recall import Recall
-from stepsight.world.scene import Scene
+from stepsight.world.scene import VALUES, Scene
 from stepsight.world.teacher import teach
 from stepsight.world.unsound import Reply, Unsound, spoil_reply
 from stepsight.world.walks import walk
 
 MODEL = "world-teacher"
+_WORDS = frozenset(value for values in VALUES.values() for value in values)
 
 
 @dataclass(frozen=True)
 class Shares:
     """How much goes wrong: of questions (the first five; the first four exclude one another), and of requests.
 
-    `persistent` is the share of unsound questions whose fault a second attempt does not mend. `slow` requests wait
-    `slow_seconds`; a 429 asks to wait `retry_after` seconds.
+    `persistent` is the share of unsound questions whose fault a second attempt does not mend, `passing` the share of
+    those whose fault only the first conversation meets. `slow` requests wait `slow_seconds`; a 429 asks to wait
+    `retry_after` seconds.
     """
 
     malformed: float = 0.1
@@ -59,6 +67,7 @@ class Shares:
     refusal: float = 0.1
     truncated: float = 0.0
     persistent: float = 0.0
+    passing: float = 0.0
     status_429: float = 0.05
     status_500: float = 0.05
     slow: float = 0.0
@@ -66,7 +75,7 @@ class Shares:
     retry_after: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(vars(self).values()) < 0 or self.persistent > 1 or self.slow > 1:
+        if min(vars(self).values()) < 0 or max(self.persistent, self.passing, self.slow) > 1:
             raise InputError("a share must lie between 0 and 1", hint="check the options")
         for what, total in (
             ("malformed, wrong, refusal and truncated", self.malformed + self.wrong + self.refusal + self.truncated),
@@ -95,7 +104,8 @@ class TeacherServer(SmallServer):
     """The teacher, serving from a thread while the `with` block runs.
 
     Attributes:
-        requests: how many questions of the world were asked, refusals by status included; `unknown`: how many others.
+        requests: how many questions of the world were asked, refusals by status included; `compared`: how many pairs
+            of answers; `unknown`: how many others.
         injected: what went wrong on purpose, in the order in which it did.
     """
 
@@ -116,9 +126,10 @@ class TeacherServer(SmallServer):
         """
         super().__init__(port)
         self.recall, self.shares, self.seed, self.log = recall, shares or Shares(), seed, log
-        self.requests = self.unknown = 0
+        self.requests = self.compared = self.unknown = 0
         self.injected: list[Injected] = []
         self._asked: Counter[str] = Counter()
+        self._answered: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def listed(self, handler: BaseHTTPRequestHandler) -> None:
@@ -128,7 +139,8 @@ class TeacherServer(SmallServer):
         if handler.path in ("/injected", "/v1/injected"):
             with self._lock:
                 rows = [one.model_dump() for one in self.injected]
-                return send(handler, 200, {"requests": self.requests, "unknown": self.unknown, "injected": rows})
+                counts = {"requests": self.requests, "compared": self.compared, "unknown": self.unknown}
+                return send(handler, 200, {**counts, "injected": rows})
         return send(handler, 404, {"error": {"message": "no such path"}})
 
     def posted(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any]) -> None:
@@ -140,8 +152,12 @@ class TeacherServer(SmallServer):
 
     def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any]) -> None:
         try:
+            if (verdict := _compared(payload)) is not None:
+                with self._lock:
+                    self.compared += 1
+                return send(handler, 200, _completion([Reply(verdict)], payload))
             question, attempt = self._recognised(payload)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (LookupError, TypeError, ValueError, OSError) as error:
             return send(handler, 400, {"error": {"message": f"not a chat request with a picture: {error}"}})
         if question is None:
             with self._lock:
@@ -160,18 +176,22 @@ class TeacherServer(SmallServer):
             self._note(question, request, attempt, str(status))
             wait = {"Retry-After": f"{self.shares.retry_after:g}"} if status == 429 else {}
             return send(handler, status, {"error": {"message": "injected"}}, wait)
+        with self._lock:
+            self._answered[question.id] += attempt == 1
+            conversation = self._answered[question.id]
+        how = self.fault_of(question, attempt, conversation)
         count = max(1, int(payload.get("n") or 1))
-        replies = [self._reply(question, attempt, place) for place in range(count)]
-        how = self.fault_of(question, attempt)
+        replies = [self._reply(question, attempt, place, how) for place in range(count)]
         if how is not None:
             self._note(question, request, attempt, how.value, replies[0].variant)
         return send(handler, 200, _completion(replies, payload))
 
-    def fault_of(self, question: Question, attempt: int = 1) -> Unsound | None:
+    def fault_of(self, question: Question, attempt: int = 1, conversation: int = 1) -> Unsound | None:
         """How the reply to a question is unsound at an attempt of a conversation; None if it is sound."""
         luck = self._luck(question, "fault", 0)
         place, persists = luck.random(), luck.random() < self.shares.persistent
-        if attempt > 1 and not persists:
+        passes = luck.random() < self.shares.passing
+        if (attempt > 1 and not persists) or (conversation > 1 and passes):
             return None
         for how in Unsound:
             share = float(getattr(self.shares, how.value))
@@ -180,13 +200,12 @@ class TeacherServer(SmallServer):
             place -= share
         return None
 
-    def _reply(self, question: Question, attempt: int, place: int) -> Reply:
+    def _reply(self, question: Question, attempt: int, place: int, how: Unsound | None) -> Reply:
         rng = self._luck(question, "wording", 1000 * attempt + place)
         program = Program.from_dict(question.meta["program"])
         things = seen(Scene.from_dict(question.meta["scene"]))
         way = walk(program, things)
         stages = teach(rng, program, things, way, question.choices)
-        how = self.fault_of(question, attempt)
         if how is None:
             return Reply(render(stages))
         answer = question.answer or way.answer
@@ -220,6 +239,18 @@ class TeacherServer(SmallServer):
             self.injected.append(one)
             if self.log is not None:
                 append_jsonl(self.log, [one])
+
+
+def _compared(payload: Mapping[str, Any]) -> str | None:
+    """What to say to a question whether two answers say the same; None to any other."""
+    said = payload["messages"][-1]["content"]
+    pair = compared_answers(said) if isinstance(said, str) else None
+    if pair is None:
+        return None
+    one, other = map(normalise, pair)
+    if one == other:
+        return "same"
+    return "different" if {one, other} <= _WORDS else "unknown"
 
 
 def _picture(url: str) -> Image.Image:

@@ -1,6 +1,6 @@
 """Replies of a teacher that went wrong in one named way, and in that way for certain.
 
-malformed   the four stages are not there as they should be: `stages.parse` finds a fault
+malformed   the four stages are not there as they should be: `stages.parse` finds a fault before the last closing tag
 wrong       four stages in order, and a CONCLUSION that is not the answer
 refusal     the teacher declines, in plain words or inside the CONCLUSION of a staged answer
 truncated   the text ends in the middle of a stage
@@ -87,12 +87,14 @@ def _malformed(rng: random.Random, stages: Mapping[Stage, str]) -> Reply:
         "stages are out of order": SEPARATOR.join(
             render_stage(one, stages[one]) for one in (Stage.CAPTION, Stage.SUMMARY, Stage.REASONING, Stage.CONCLUSION)
         ),
-        "a stage is written twice": SEPARATOR.join((render(stages), render_stage(stage, stages[stage]))),
+        "a stage is written twice": SEPARATOR.join((render_stage(stage, stages[stage]), render(stages))),
         "a stage is empty": render(stages).replace(f"{stage.open} {stages[stage].strip()} ", f"{stage.open} "),
         "there is text outside": SEPARATOR.join(("Sure, here is the answer.", render(stages))),
         "tags are lower case": render(stages).replace(stage.open, stage.open.lower()).replace(stage.close, ""),
     }
     variant = rng.choice(list(variants))
     text = variants[variant]
-    assert not parse(text).valid, f"{variant}: {text}"
+    # Who asks stops at the last closing tag; a fault behind it would be none.
+    asked, last, _ = text.partition(STAGES[-1].close)
+    assert not parse(f"{asked}{last}").valid, f"{variant}: {text}"
     return Reply(text, variant)
