@@ -28,6 +28,7 @@ _WORDS = {
     "context": "context limit",
     "seeds": "seeds repeat a text",
     "streams": "streams a text",
+    "grammar": "keeps to a grammar",
 }
 
 
