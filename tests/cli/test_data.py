@@ -10,8 +10,8 @@ from tests.data.fixtures import native
 
 from stepsight.cli.app import run
 from stepsight.data.sources.catalogue import catalogue
-from stepsight.data.sources.source import Sourced
 from stepsight.jsonl import read_jsonl
+from stepsight.records import Question
 
 
 def test_every_source_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,14 +53,14 @@ def put_recipe(root: Path, docvqa: int) -> Path:
     return path
 
 
-def test_compose_writes_the_rows_and_names_what_it_sets_aside(
+def test_compose_writes_questions_and_names_what_it_sets_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe, out, faults = put_recipe(tmp_path, 1), tmp_path / "rows.jsonl", tmp_path / "faults.txt"
+    recipe, out, faults = put_recipe(tmp_path, 1), tmp_path / "asked.jsonl", tmp_path / "faults.txt"
     assert run(["data", "compose", str(recipe), "--out", str(out), "--faults", str(faults)]) == 0
-    assert [row.question.source for row in read_jsonl(out, Sourced)] == ["docvqa", "world", "world"]
+    assert [question.source for question in read_jsonl(out, Question)] == ["docvqa", "world", "world"]
     captured = capsys.readouterr()
-    assert captured.out == f"3 rows: {out}\n"
+    assert captured.out == f"3 rows, 3 questions: {out}\n"
     assert "docvqa: 1 sound rows for 1" in captured.err
     assert [line.split("\t")[0] for line in faults.read_text().splitlines()] == [
         "unanswered",
@@ -71,12 +71,12 @@ def test_compose_writes_the_rows_and_names_what_it_sets_aside(
 
 
 def test_compose_says_what_is_short_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe, out = put_recipe(tmp_path, 3), tmp_path / "rows.jsonl"
+    recipe, out = put_recipe(tmp_path, 3), tmp_path / "asked.jsonl"
     assert run(["data", "compose", str(recipe), "--out", str(out)]) == 2
     assert not out.exists()
     err = capsys.readouterr().err
     assert "too few rows" in err
     assert "row 4: there is no picture" in err
     assert run(["data", "compose", str(recipe), "--out", str(out), "--partial"]) == 0
-    assert len(read_jsonl(out, Sourced)) == 3
+    assert len(read_jsonl(out, Question)) == 3
     assert run(["data", "compose", str(recipe), "--out", str(out), "--set", "sources.docvqa=1"]) == 0

@@ -151,6 +151,7 @@ def test_a_lesson_is_read_from_a_question_and_its_meta(tmp_path: Path) -> None:
     assert read.question.images == (tmp_path / "a.png",)
     (elsewhere,) = read_lessons(tmp_path / "questions.jsonl", tmp_path / "other")
     assert elsewhere.digest == read.digest
+    assert elsewhere.question.images == (tmp_path / "other/coco/a.png",)  # there it has the output's name
     assert parse(read.human).stages == {}
 
 
@@ -163,7 +164,12 @@ def test_a_lesson_is_read_from_a_question_and_its_meta(tmp_path: Path) -> None:
         {"meta": {"earlier": ["x"]}},
         {"meta": {"turn": "second"}},
         {"meta": {"hints": "one"}},
+        {"meta": {"wording": "<image>\n"}},
         {"choices": tuple(map(str, range(27)))},
+        {"images": (Path("a.png"), Path("b.png"))},
+        {"images": (Path("/data/a.png"),)},
+        {"images": (Path("../a.png"),)},
+        {"images": (Path("a.png"),), "meta": {"image": "../a.png"}},
     ],
 )
 def test_what_cannot_be_taught_is_named(wrong: dict[str, object], tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ A lesson is read from a `Question`, whose `meta` may hold:
     turn      which turn of that row it is, counted from 0; 0
     earlier   the turns before it, a list of [question, known answer]
     hints     texts that help the teacher, a list
-    image     the picture's path as the output is to name it; as the questions name it
+    wording   the question with its choices in the source's own words; its text, and a line for each choice
+    image     the picture's path below the folder of pictures, as the output names it; as the questions name it
+
+`data.composing` writes such questions from the rows of public datasets.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stepsight.errors import InputError, RecordError
 from stepsight.jsonl import scan_jsonl
-from stepsight.prompts.answer import question_text
+from stepsight.prompts.answer import choice_letters, question_text
 from stepsight.prompts.teacher import Exchange
 from stepsight.records import Question
 
@@ -28,7 +31,10 @@ _IMAGE_TOKEN = "<image>"
 
 @dataclass(frozen=True)
 class Lesson:
-    """A question to be taught, at its place (from 0) among all of a run. `image` is its name in the output."""
+    """A question to be taught, at its place (from 0) among all of a run.
+
+    `image` is its picture's name in the output, empty where there is none.
+    """
 
     place: int
     question: Question
@@ -56,7 +62,8 @@ def lesson_of(question: Question, place: int = 0) -> Lesson:
     """The lesson that a question is.
 
     Raises:
-        InputError: its answer is not known, it has too many choices, or its `meta` is not as this file says.
+        InputError: its answer is not known, it has too many choices or pictures, its picture's name leads out of the
+            folder of pictures, or its `meta` is not as this file says.
     """
     if question.answer is None or not question.answer.strip():
         raise InputError(f"question {question.id} has no known answer", hint="only answered questions can be taught")
@@ -72,30 +79,54 @@ def lesson_of(question: Question, place: int = 0) -> Lesson:
     hints = meta.get("hints", ())
     if not isinstance(hints, list | tuple):
         raise InputError(f"question {question.id}: meta.hints is no list", hint="give a list of texts")
-    text = question.text.replace(f"{_IMAGE_TOKEN}\n", "").replace(f"\n{_IMAGE_TOKEN}", "").replace(_IMAGE_TOKEN, "")
-    if not text.strip():
+    text, wording = _unmarked(question.text), _unmarked(str(meta.get("wording", question.text)))
+    if not text or not wording:
         raise InputError(f"question {question.id} says nothing but {_IMAGE_TOKEN}", hint="give it a text")
-    question_text(question)  # more choices than letters are refused here, not in the middle of a run
-    named = question.images[0].as_posix() if question.images else ""
+    worded = {"meta": {**meta, "wording": wording}} if "wording" in meta else {}
+    choice_letters(question)  # more choices than letters are refused here, not in the middle of a run
     return Lesson(
         place=place,
-        question=question.model_copy(update={"text": text.strip()}),
+        question=question.model_copy(update={"text": text, **worded}),
         answer=question.answer.strip(),
         row=str(meta.get("row", question.id)),
         turn=turn,
         earlier=earlier,
         hints=tuple(str(hint) for hint in hints),
-        image=str(meta.get("image", named)),
+        image=_picture(question),
     )
 
 
+def _unmarked(text: str) -> str:
+    """A text without marks of the picture's place: the picture comes first."""
+    return text.replace(f"{_IMAGE_TOKEN}\n", "").replace(f"\n{_IMAGE_TOKEN}", "").replace(_IMAGE_TOKEN, "").strip()
+
+
+def _picture(question: Question) -> str:
+    if not question.images:
+        return ""
+    if len(question.images) > 1:
+        raise InputError(
+            f"question {question.id} has {len(question.images)} pictures, and a row of the output names one",
+            hint="leave it out, or keep the picture that it is about",
+        )
+    name = PurePosixPath(str(question.meta.get("image", question.images[0].as_posix())))
+    if name.is_absolute() or ".." in name.parts or not name.parts:
+        raise InputError(
+            f"question {question.id} names its picture {name}, which leads out of the folder of pictures",
+            hint="name it below a folder, and that folder with --images; or say in `meta.image` how rows name it",
+        )
+    return name.as_posix()
+
+
 def read_lessons(path: Path, images: Path | None = None) -> Iterator[Lesson]:
-    """The lessons of a JSON-lines file of questions, one at a time; pictures stand under `images`, or beside the file.
+    """The lessons of a JSON-lines file of questions, one at a time.
+
+    A question names its picture as seen from the folder of the file. With `images` the picture is looked for there
+    instead, by the name that it has in the output.
 
     Raises:
         RecordError: the file cannot be read, or a row is no question with a known answer; names the line's number.
     """
-    root = path.parent if images is None else images
     for place, row in enumerate(scan_jsonl(path, Question)):
         if isinstance(row, RecordError):
             raise row
@@ -103,5 +134,6 @@ def read_lessons(path: Path, images: Path | None = None) -> Iterator[Lesson]:
             lesson = lesson_of(row, place)
         except InputError as error:
             raise RecordError(f"{path}, question {place + 1}: {error.args[0]}", hint=error.hint) from error
-        found = tuple(root / name for name in row.images)
-        yield replace(lesson, question=lesson.question.model_copy(update={"images": found}))
+        found = images / lesson.image if images is not None else path.parent.joinpath(*row.images)
+        pictures = {"images": (found,)} if row.images else {}
+        yield replace(lesson, question=lesson.question.model_copy(update=pictures))

@@ -27,10 +27,18 @@ def choice_letters(question: Question) -> tuple[str, ...]:
     return tuple(ascii_uppercase[:count])
 
 
+def choice_lines(question: Question) -> tuple[str, ...]:
+    """One line `A. ...` for each choice of the question."""
+    return tuple(
+        f"{letter}. {choice}" for letter, choice in zip(choice_letters(question), question.choices, strict=True)
+    )
+
+
 def question_text(question: Question) -> str:
-    """The question as the model sees it: its text, then one line `A. ...` for each choice."""
-    choices = (f"{letter}. {choice}" for letter, choice in zip(choice_letters(question), question.choices, strict=True))
-    return "\n".join((question.text, *choices))
+    """The question as the model sees it: in the words of `meta.wording` where its source has its own, else its text and
+    a line for each choice."""
+    wording = question.meta.get("wording")
+    return wording if isinstance(wording, str) else "\n".join((question.text, *choice_lines(question)))
 
 
 def answer_turns(question: Question) -> tuple[Turn, ...]:

@@ -1,4 +1,4 @@
-"""`stepsight data compose`: a recipe's rows, drawn from its sources."""
+"""`stepsight data compose`: a recipe's rows, drawn from its sources, as the questions that `data build` reads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NAMED = 20
 
 def compose_command(
     recipe: Annotated[Path, typer.Argument(help="A recipe of a dataset, such as recipes/data/llava-cot-100k.yaml.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file of the drawn rows, JSON lines.")] = Path(
-        "rows.jsonl"
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file of questions, JSON lines.")] = Path(
+        "questions.jsonl"
     ),
     changes: Annotated[
         list[str] | None,
@@ -28,12 +28,15 @@ def compose_command(
     faults: Annotated[Path | None, typer.Option("--faults", help="A file that names each row set aside.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Go on where a source has too few rows.")] = False,
 ) -> None:
-    """Draw a recipe's rows from its sources; where a source is short, say so before anything is written."""
+    """Draw a recipe's rows from its sources and write them as questions, which `stepsight data build` reads.
+
+    Where a source is short, it is said before anything is written.
+    """
     from contextlib import ExitStack
 
     from rich.console import Console
 
-    from stepsight.data.composing import check_complete, drawn, survey
+    from stepsight.data.composing import check_complete, drawn, posed, survey
     from stepsight.data.recipe import DataRecipe
     from stepsight.files import whole_file
     from stepsight.jsonl import write_jsonl
@@ -62,5 +65,5 @@ def compose_command(
         errors.print(str(share), markup=False, soft_wrap=True)
     if not partial:
         check_complete(found)
-    count = write_jsonl(out, drawn(found))
-    typer.echo(f"{count} rows: {out}")
+    count = write_jsonl(out, (one for row in drawn(found) for one in posed(row, found.root, out.parent)))
+    typer.echo(f"{found.rows} rows, {count} questions: {out}")

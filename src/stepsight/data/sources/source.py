@@ -50,11 +50,15 @@ class Reason(StrEnum):
     IMAGE_MISSING = "image-missing"
     IMAGE_EMPTY = "image-empty"
     IMAGE_DAMAGED = "image-damaged"
+    SEVERAL_IMAGES = "several-images"  # no damage; but a row of LLaVA-CoT-100k names one
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """A row that cannot be used: where it stands and why. `row` counts from 1, or is the dataset's own key."""
+    """A row that cannot be used: where it stands and why.
+
+    `row` counts from 1, or is the dataset's own key, or, of a row that its source could read, the question's id.
+    """
 
     source: str
     file: Path

@@ -10,7 +10,7 @@ from stepsight.evaluation.answers import is_correct
 from stepsight.evaluation.steps import last_verdict, steps_of
 from stepsight.pages import picture_data, whole_page
 from stepsight.pictures import load_picture
-from stepsight.prompts.answer import question_text
+from stepsight.prompts.answer import choice_lines
 from stepsight.records import Trace
 from stepsight.reports.page.cards import CELL, step_html
 from stepsight.stages import Stage, parse
@@ -60,8 +60,7 @@ def _asked(trace: Trace) -> Iterator[str]:
     named = set(CELL.findall(parsed.stages.get(Stage.CAPTION, ""))) if _gridded(trace) else set()
     yield f"{_picture(trace, named)}<div class=asked><h1>{escape(question.text)}</h1>"
     if question.choices:
-        lines = question_text(question).splitlines()[-len(question.choices) :]
-        yield f"<p class=facts>{escape(' · '.join(lines))}</p>"
+        yield f"<p class=facts>{escape(' · '.join(choice_lines(question)))}</p>"
     known = ""
     if question.answer is not None:
         right = conclusion is not None and is_correct(question, conclusion)
