@@ -38,8 +38,8 @@ class Question(Record):
     """A question about zero or more pictures.
 
     `answer` is the known answer where there is one. `meta` keeps what the source knows beyond that
-    (on the world: `family`, `scene`, `program`, `split`, `staged_answer`); `wording`, if there, is how the question with
-    its choices is put to a model (`prompts.answer`), and `data.lessons` says what a dataset is built from.
+    (on the world: `family`, `scene`, `program`, `split`, `staged_answer`); its `wording`, if there, is how the question
+    with its choices is put to a model (`prompts.answer`). What else datasets are built from: `data.lessons`.
     """
 
     id: str

@@ -362,6 +362,8 @@ async def test_counts_by_reason_and_source(tmp_path: Path) -> None:
     await run(tmp_path, wrong, LESSONS[:3])
     with opened(tmp_path) as ledger:
         assert ledger.reasons() == {"disagrees": 2}
-        assert ledger.sources() == {"test": {"kept": 1, "rejected": 2}}
+        assert ledger.outcomes() == {"test": {"kept": 1, "disagrees": 2}}
+        assert ledger.rows_by_source() == {"test": 1}
+        assert (ledger.state("q0"), ledger.state("q1"), ledger.state("q9")) == ("kept", "rejected", None)
         assert ledger.totals()["replies"] == 3
     assert isinstance(wrong, ScriptedEngine)

@@ -1,4 +1,4 @@
-"""From datasets' own files to rows of the output: what `compose` writes is what `build` reads, in the datasets' words."""
+"""From datasets' own files to rows of the output: what `compose` writes is what `build` reads, in their own words."""
 
 from __future__ import annotations
 

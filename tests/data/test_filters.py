@@ -53,6 +53,7 @@ BAD: list[tuple[Reason, Lesson, dict[str, str]]] = [
     (Reason.CAPTION_LEAKS, FREE, {"CAPTION": "Purple cubes. The answer is 3."}),
     (Reason.CAPTION_LEAKS, CHOICE, {"CAPTION": "A round thing, so the correct option is B, the ball"}),
     (Reason.CAPTION_LEAKS, CHOICE, {"CAPTION": "A round thing. Answer: a ball"}),
+    (Reason.FORMAT, FREE, {"REASONING": "In <image> there are three."}),
     (Reason.CAPTION_OFF_TOPIC, FREE, {"CAPTION": "A man walks along a street with his dog."}),
 ]
 

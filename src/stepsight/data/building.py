@@ -24,12 +24,12 @@ from stepsight.data.lessons import Lesson
 from stepsight.data.prices import CapReachedError, Prices, Purse
 from stepsight.data.reasons import Reason, Rejection
 from stepsight.data.recording import RecordingEngine
+from stepsight.data.staged_rows import TRAIN
 from stepsight.data.teaching import Taught, check_grammar, teach
 from stepsight.errors import EngineError, InputError, PictureError, TooLongError
 from stepsight.files import whole_file
 from stepsight.protocols import Engine
 
-TRAIN = "train.jsonl"
 REJECTS = "rejects.jsonl"
 
 Ending = Literal["done", "stopped", "dollars"]

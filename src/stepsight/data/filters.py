@@ -17,6 +17,7 @@ from stepsight.data.agreement import Agreement, agreement
 from stepsight.data.lessons import Lesson
 from stepsight.data.reasons import Reason, Rejection
 from stepsight.data.refusals import refuses
+from stepsight.data.staged_rows import PLACEHOLDER
 from stepsight.recipes import Recipe
 from stepsight.stages import STAGES, Stage
 
@@ -97,6 +98,14 @@ _COMMON = frozenset(
 )
 
 
+def marked_picture(lesson: Lesson, stages: Stages, settings: FilterSettings) -> str:
+    """A stage contains the mark that stands for the picture in rows; who reads them would look for another one."""
+    for stage in STAGES:
+        if PLACEHOLDER in stages[stage]:
+            return f"{stage.value} contains {PLACEHOLDER}"
+    return ""
+
+
 def refusal(lesson: Lesson, stages: Stages, settings: FilterSettings) -> str:
     """The conclusion declines to answer, and that is not the known answer itself."""
     concluded = stages[Stage.CONCLUSION]
@@ -169,6 +178,7 @@ def caption_off_topic(lesson: Lesson, stages: Stages, settings: FilterSettings) 
 
 FILTERS: Mapping[Reason, Filter] = MappingProxyType(
     {
+        Reason.FORMAT: marked_picture,
         Reason.REFUSAL: refusal,
         Reason.CHOICE_TOO_LONG: choice_too_long,
         Reason.DISAGREES: disagreement,

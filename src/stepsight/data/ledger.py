@@ -230,13 +230,28 @@ class Ledger:
         )
         return dict(rows.fetchall())
 
-    def sources(self) -> dict[str, dict[str, int]]:
-        """How many questions of each source are in each state."""
+    def state(self, id: str) -> str | None:
+        """The state of a question, if its turn has come."""
+        found = self._db.execute("SELECT state FROM questions WHERE id = ?", (id,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """How many questions of each source are kept, open, failed, or rejected, these by their reasons."""
         counts: dict[str, dict[str, int]] = {}
-        rows = self._db.execute("SELECT source, state, COUNT(*) FROM questions GROUP BY source, state ORDER BY 1, 2")
-        for source, state, count in rows:
-            counts.setdefault(source, {})[state] = count
+        rows = self._db.execute(
+            "SELECT source, CASE state WHEN 'rejected' THEN reason ELSE state END AS outcome, COUNT(*) FROM questions "
+            "GROUP BY source, outcome ORDER BY 1, 2"
+        )
+        for source, outcome, count in rows:
+            counts.setdefault(source, {})[outcome] = count
         return counts
+
+    def rows_by_source(self) -> dict[str, int]:
+        """How many rows with a kept turn each source has."""
+        rows = self._db.execute(
+            "SELECT source, COUNT(DISTINCT row) FROM questions WHERE state = 'kept' GROUP BY source ORDER BY 1"
+        )
+        return dict(rows.fetchall())
 
     def totals(self) -> dict[str, float]:
         """Requests replied to, tokens and seconds of waiting for them."""

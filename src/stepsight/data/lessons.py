@@ -20,13 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from stepsight.data.staged_rows import PLACEHOLDER
 from stepsight.errors import InputError, RecordError
 from stepsight.jsonl import scan_jsonl
 from stepsight.prompts.answer import choice_letters, question_text
 from stepsight.prompts.teacher import Exchange
 from stepsight.records import Question
-
-_IMAGE_TOKEN = "<image>"
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def lesson_of(question: Question, place: int = 0) -> Lesson:
         raise InputError(f"question {question.id}: meta.hints is no list", hint="give a list of texts")
     text, wording = _unmarked(question.text), _unmarked(str(meta.get("wording", question.text)))
     if not text or not wording:
-        raise InputError(f"question {question.id} says nothing but {_IMAGE_TOKEN}", hint="give it a text")
+        raise InputError(f"question {question.id} says nothing but {PLACEHOLDER}", hint="give it a text")
     worded = {"meta": {**meta, "wording": wording}} if "wording" in meta else {}
     choice_letters(question)  # more choices than letters are refused here, not in the middle of a run
     return Lesson(
@@ -98,7 +97,7 @@ def lesson_of(question: Question, place: int = 0) -> Lesson:
 
 def _unmarked(text: str) -> str:
     """A text without marks of the picture's place: the picture comes first."""
-    return text.replace(f"{_IMAGE_TOKEN}\n", "").replace(f"\n{_IMAGE_TOKEN}", "").replace(_IMAGE_TOKEN, "").strip()
+    return text.replace(f"{PLACEHOLDER}\n", "").replace(f"\n{PLACEHOLDER}", "").replace(PLACEHOLDER, "").strip()
 
 
 def _picture(question: Question) -> str:

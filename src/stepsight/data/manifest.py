@@ -1,11 +1,13 @@
 """What a dataset was made of, in a file beside it: `manifest.json`.
 
 made_by     the verb: `build`, `import`
+teacher     the engine that wrote the answers, where one was asked
 recipe      SHA-256 of the resolved recipe; empty where there was none
 prompts     names of the texts that were sent, with the SHA-256 of each
 rows, turns what the dataset holds
 sources     rows by source
-set_aside   rows that were not taken, by reason: reject reasons of filters, faults of rows and pictures
+set_aside   what was not taken, by reason: questions by filter, rows by what is wrong with them or their pictures
+outcomes    of a build: source -> how many of its questions were kept, rejected (by reason), failed or are open
 files       name in the folder -> bytes and SHA-256
 versions    of stepsight, Python and what matters beside them
 cost        tokens and money, where a teacher was paid
@@ -51,12 +53,14 @@ class Manifest(Record):
     """What a dataset was made of; see the head of this file."""
 
     made_by: str
+    teacher: str = ""
     recipe: str = ""
     prompts: Mapping[str, str] = Field(default_factory=dict)
     rows: int
     turns: int
     sources: Mapping[str, int] = Field(default_factory=dict)
     set_aside: Mapping[str, int] = Field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     files: Mapping[str, FileState] = Field(default_factory=dict)
     versions: Mapping[str, str] = Field(default_factory=dict)
     cost: Cost | None = None

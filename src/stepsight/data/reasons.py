@@ -10,7 +10,7 @@ class Reason(StrEnum):
     """One word per filter; what exactly was found stands in the rejection's `detail`."""
 
     FORMAT = "format"
-    """Not exactly the four stages in their order, after all tries."""
+    """Not exactly the four stages in their order, after all tries; or the mark of a picture stands in one."""
     TRUNCATED = "truncated"
     """Cut at the most tokens of a reply, after all tries."""
     REFUSAL = "refusal"

@@ -143,7 +143,15 @@ def _made(manifest: Manifest) -> Iterator[str]:
             ("requests", "prompt tokens", "completion tokens", "dollars"),
             [(cost.requests, cost.prompt_tokens, cost.completion_tokens, dollars)],
         )
-    facts = [("made by", manifest.made_by), ("recipe", manifest.recipe or "none")]
+    if manifest.outcomes:
+        names = sorted({name for of_source in manifest.outcomes.values() for name in of_source} - {"kept"})
+        yield "<h2>What became of the questions</h2>"
+        yield table(
+            ("source", "kept", *names),
+            ((source, *(told.get(name, 0) for name in ("kept", *names))) for source, told in manifest.outcomes.items()),
+        )
+    facts = [("made by", manifest.made_by), ("teacher", manifest.teacher), ("recipe", manifest.recipe)]
+    facts = [fact for fact in facts if fact[1]]
     facts += [(f"prompt {name}", digest) for name, digest in manifest.prompts.items()]
     facts += [(f"version of {name}", version) for name, version in manifest.versions.items()]
     facts += [(f"SHA-256 of {name}", state.sha256) for name, state in manifest.files.items()]

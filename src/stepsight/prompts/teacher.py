@@ -64,6 +64,15 @@ class TeacherPrompts:
         texts += [self.truncated, self.agree, self.same, self.different, self.unknown, skeleton()]
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each text that is sent, by name, to be kept where it matters which of them changed."""
+        texts = {"ask": self.ask, "choice": self.choice, "earlier": self.earlier, "exchange": self.exchange}
+        texts |= {f"stage {stage.key}": text for stage, text in self.stages.items()}
+        texts |= {"hint": self.hint, "repair": self.repair, "truncated": self.truncated, "agree": self.agree}
+        texts |= {f"fault {kind}": text for kind, text in self.faults.items()}
+        return {f"{self.version} {name}": hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+
 
 def skeleton() -> str:
     """The four tag pairs with a placeholder each."""

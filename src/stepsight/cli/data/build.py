@@ -40,6 +40,9 @@ def build_command(
     questions: QuestionsArgument,
     out: OutOption,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")] = False,
+    pictures: Annotated[
+        str, typer.Option("--pictures", help="Of kept rows, into the folder: link (or else copy), copy, or leave.")
+    ] = "link",
     *,
     plan: BuildPlan,
     as_json: JsonOption = False,
@@ -50,7 +53,8 @@ def build_command(
     """
     from rich.console import Console
 
-    from stepsight.data.building import REJECTS, TRAIN, write_rows
+    from stepsight.data.building import REJECTS, TRAIN
+    from stepsight.data.dataset import RECIPE, Pictures, write_dataset
     from stepsight.data.ledger import LEDGER, Ledger
     from stepsight.data.lessons import read_lessons
     from stepsight.data.prices import dollars
@@ -60,6 +64,8 @@ def build_command(
 
     # 1. Everything that can be wrong without a teacher.
     check_folder(out)
+    if pictures not in tuple(Pictures):
+        raise InputError(f"there is no way {pictures!r} with pictures", hint=f"choose one of {', '.join(Pictures)}")
     if (out / LEDGER).exists() and not resume:
         raise InputError(f"{out} holds a run already", hint="go on with it by --resume, or choose another folder")
     total = sum(1 for _ in read_lessons(questions, plan.images))
@@ -70,26 +76,33 @@ def build_command(
     errors = Console(stderr=True, highlight=False)
     teacher = _teacher(context, plan)
     with Ledger(out / LEDGER, plan.recipe.card(teacher.engine.name)) as ledger:
-        save_resolved(plan.recipe, out / "recipe.yaml")
+        save_resolved(plan.recipe, out / RECIPE)  # now, as a run that is killed should say how it was made
         try:
             with described(errors, "teaching", total) as tell:
                 built = _run(read_lessons(questions, plan.images), teacher, plan, ledger, errors, _teller(tell))
         finally:
             # Whatever happened, what is settled can be used.
-            kept, rejected = write_rows(ledger, out)
+            again = read_lessons(questions, plan.images)
+            made = write_dataset(out, ledger, plan.recipe, teacher.engine.name, again, Pictures(pictures))
         states, reasons, spent, lost = ledger.states(), ledger.reasons(), ledger.spent(), ledger.lost()
 
     # 3. What came of it.
     if as_json:
-        told = {"ending": built.ending, "questions": total, "states": states, "reasons": reasons, "rows": kept}
+        told = {"ending": built.ending, "questions": total, "states": states, "reasons": reasons}
+        told |= {"rows": made.manifest.rows, "pictures": made.placed.count}
         now = built.progress
         money = {"dollars": spent / 1e12, "perhaps_billed": lost / 1e12}
         work = {"asked": now.asked, "recalled": now.recalled, "resumed": now.resumed, "seconds": now.seconds}
         typer.echo(json.dumps({**told, **money, **work}))
     else:
+        kept, rejected = made.manifest.rows, sum(reasons.values())
         typer.echo(f"{out / TRAIN}: {kept} rows; {out / REJECTS}: {rejected}; {dollars(spent)} spent")
         for reason, count in reasons.items():
             typer.echo(f"  {count:6} {reason}")
+    if not made.parquet:
+        errors.print(
+            "note: no train.parquet without pyarrow; pip install 'stepsight[data]'", style="yellow", markup=False
+        )
     if built.ending == "stopped":
         raise typer.Abort
     if built.ending == "dollars":
@@ -98,6 +111,11 @@ def build_command(
         raise EngineError(
             f"{built.progress.failed} of {total} questions have no answer: {built.first_failure}",
             hint="the same command with --resume tries them again",
+        )
+    if made.placed.faults:
+        raise InputError(
+            f"{len(made.placed.faults)} pictures are not in {out}: {made.placed.faults[0]}",
+            hint="put them where the questions name them, and give the same command with --resume",
         )
 
 
