@@ -70,7 +70,7 @@ def test_the_folder_is_read_without_another_word(
 ) -> None:
     out = tmp_path / "out"
     assert build(questions, out) == 0
-    assert pictures_in(out) == [f"coco/{number}.png" for number in (0, 1, 2, 4)]  # that of the rejected one is not there
+    assert pictures_in(out) == [f"coco/{number}.png" for number in (0, 1, 2, 4)]  # not of the reject
     capsys.readouterr()
     assert run(["data", "audit", str(out), "--allow", "twin_picture=1"]) == 0
     assert "4 rows, 5 turns, 4 pictures" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from stepsight.errors import InputError
 from stepsight.prompts.teacher import (
     Exchange,
     agreement_turns,
+    compared_answers,
     describe_fault,
     repair_turns,
     skeleton,
@@ -80,3 +81,10 @@ def test_who_compares_answers_sees_question_and_both() -> None:
 def test_an_unknown_set_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="did you mean teacher-1"):
         teacher_prompts("teacher-2")
+
+
+def test_what_is_compared_is_read_back() -> None:
+    for answer, conclusion in (("B", "(B)"), ("{2}", "two.*"), ("a", "a\n\nand b")):
+        (turn,) = agreement_turns(PROMPTS, QUESTION, answer, conclusion)
+        assert compared_answers(turn.text) == ("Which {one} is left?\nA. cube\nB. ball", answer, conclusion)
+        assert compared_answers(f"{turn.text} And why?") is None

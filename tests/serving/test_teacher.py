@@ -16,14 +16,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stepsight.data.agreement import read_opinion
+from stepsight.data.agreement import Agreement, judged
+from stepsight.data.refusals import refuses
+from stepsight.engines.openai import OpenAIEngine, ProbeReport, Server, connect
 from stepsight.engines.openai.messages import picture_url
 from stepsight.errors import InputError
 from stepsight.jsonl import read_jsonl
 from stepsight.prompts.answer import question_text
-from stepsight.prompts.teacher import agreement_turns, compared_answers, teacher_prompts
+from stepsight.prompts.teacher import teacher_prompts
 from stepsight.records import Question
 from stepsight.serving.teacher import MODEL, Injected, Shares, TeacherServer
+from stepsight.serving.teacher_replies import UNKNOWN, verdict
 from stepsight.stages import Stage, parse
 from stepsight.world.checker import check
 from stepsight.world.recall import Recall
@@ -138,21 +141,6 @@ def test_a_fault_that_passes_is_met_by_the_first_conversation_alone(questions: l
     assert [one.fault for one in server.injected] == ["wrong", "wrong"]
 
 
-@pytest.mark.parametrize(
-    ("known", "other", "says"), [("red", "Red.", "same"), ("red", "blue", "different"), ("red", "crimson", "unknown")]
-)
-def test_it_says_whether_two_answers_are_the_same(questions: list[Question], known: str, other: str, says: str) -> None:
-    prompts = teacher_prompts("teacher-1")
-    (turn,) = agreement_turns(prompts, questions[0], known, other)
-    assert compared_answers(turn.text) == (known, other)
-    assert read_opinion(prompts, says) == says
-    with TeacherServer(
-        Recall(questions), Shares(malformed=1, wrong=0, refusal=0, status_500=1, status_429=0)
-    ) as server:
-        assert text_of(post(server.url, [{"role": "user", "content": turn.text}])) == says
-    assert (server.compared, server.requests, server.injected) == (1, 0, [])
-
-
 def test_truncation_is_owned_up_to(questions: list[Question]) -> None:
     shares = Shares(malformed=0, wrong=0, refusal=0, truncated=1, status_429=0, status_500=0)
     with TeacherServer(Recall(questions), shares) as server:
@@ -194,23 +182,76 @@ def test_a_slow_request_waits(questions: list[Question]) -> None:
         assert [one.fault for one in server.injected] == ["slow"]
 
 
-def test_what_it_does_not_know_is_an_error(questions: list[Question]) -> None:
+def test_what_it_does_not_know_it_says_and_counts(questions: list[Question]) -> None:
     other = questions[0].model_copy(update={"text": "Is this a photograph of a bird?"})
-    with TeacherServer(Recall(questions[:1]), NONE) as server:
+    with TeacherServer(Recall(questions[:1]), Shares(wrong=1, malformed=0, refusal=0)) as server:
         for question in (questions[1], other):
-            with pytest.raises(urllib.error.HTTPError) as unknown:
-                ask(server, question)
-            assert unknown.value.code == 400
-            unknown.value.close()
-        assert server.unknown == 2
+            said = ask(server, question)
+            assert refuses(said)  # so a build that asks for what is not served here says why nothing is kept
+            assert "The mean color of this picture is #" in said
+        words = post(server.url, [{"role": "user", "content": "Hello"}], n=2)
+        assert [choice["message"]["content"] for choice in words["choices"]] == [UNKNOWN] * 2
+        assert (server.unknown, server.requests, server.injected) == (3, 0, [])
         broken = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,base64,AAAA"}}]}
-        for messages in ([broken], [{"role": "user", "content": "Hello"}], []):
+        for messages in ([broken], [{"role": "system", "content": "Hello"}], []):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 post(server.url, messages)
             assert refused.value.code == 400
             refused.value.close()
     with pytest.raises(InputError, match="no question of the drawn world"):
         Recall([Question(id="1", text="?")])
+
+
+async def test_a_probe_finds_what_it_can(questions: list[Question]) -> None:
+    with TeacherServer(Recall(questions), Shares(status_429=0.5, status_500=0.5)) as server:
+        engine = await connect(server.url)
+        await engine.aclose()
+        report = engine.report
+        assert report.capabilities.images
+        assert (report.images.value, report.pictures_told_apart.value, report.n.value) == ("yes", "yes", "yes")
+        assert not report.capabilities.prefix
+        assert server.requests == 0
+
+
+COLORS = Question(id="c", text="What is left?", choices=("red cube", "large metal ball"))
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "conclusion", "wanted"),
+    [
+        (Question(id="q", text="How many cubes?"), "2", "There are two of them.", Agreement.SAME),
+        (Question(id="q", text="How many cubes?"), "2", "I see 2 red cubes.", Agreement.SAME),
+        (Question(id="q", text="How many cubes?"), "2", "There are 3 of them.", Agreement.DIFFERENT),
+        (Question(id="q", text="How many cubes?"), "2", "One here and one there, so 2.", Agreement.UNKNOWN),
+        (Question(id="q", text="How many cubes?"), "2", "I am unable to answer, be it 2 or not.", Agreement.DIFFERENT),
+        (Question(id="q", text="Is it?"), "yes", "It is so.", Agreement.UNKNOWN),
+        (Question(id="q", text="Is it?"), "yes", "I would say no to that.", Agreement.DIFFERENT),
+        (Question(id="q", text="What shape?"), "sphere", "Those are balls.", Agreement.SAME),
+        (COLORS, "B", "It is the shiny big sphere.", Agreement.SAME),
+        (COLORS, "B", "It is the red cube.", Agreement.DIFFERENT),
+        (COLORS, "B", "(B)", Agreement.SAME),
+        (COLORS, "B", "A", Agreement.DIFFERENT),
+        (Question(id="q", text="Which bird?"), "an owl", "a bird of the night", Agreement.UNKNOWN),
+    ],
+)
+async def test_it_judges_whether_answers_agree(
+    question: Question, answer: str, conclusion: str, wanted: Agreement, questions: list[Question]
+) -> None:
+    """By the very request that a build sends to its judge."""
+    with TeacherServer(Recall(questions[:1]), Shares(wrong=1, malformed=0, refusal=0, status_500=0.95)) as server:
+        report = ProbeReport(url=server.url, model=MODEL, at="now")
+        engine = OpenAIEngine(Server(server.url, MODEL), report)
+        said = await judged(engine, teacher_prompts("teacher-1"), question, answer, conclusion)
+        await engine.aclose()
+        assert (said.agreement, said.evidence) == (wanted, wanted.value)
+        assert (server.compared, server.unknown, server.requests) == (1, 0, 0)
+
+
+def test_no_other_text_is_taken_for_two_answers() -> None:
+    assert (
+        verdict("Two answers to the same question are to be compared. Correct answer:\n1\n\nOther answer:\n1") is None
+    )
+    assert verdict("") is None
 
 
 def test_shares_that_are_none_are_refused() -> None:

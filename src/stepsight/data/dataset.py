@@ -19,12 +19,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from stepsight.data.build_recipe import BuildRecipe
-from stepsight.data.building import REJECTS, TRAIN, write_rows
+from stepsight.data.building import REJECTS, write_rows
 from stepsight.data.exporting import ChatRow, chat_of
 from stepsight.data.ledger import Ledger
 from stepsight.data.lessons import Lesson
 from stepsight.data.manifest import Cost, Manifest, state_of, states_of, versions, write_manifest
-from stepsight.data.staged_rows import StagedRow
+from stepsight.data.staged_rows import TRAIN, StagedRow
 from stepsight.errors import InputError, MissingExtraError, RecordError
 from stepsight.files import whole_file
 from stepsight.jsonl import scan_jsonl
@@ -81,7 +81,9 @@ def write_dataset(
     """
     save_resolved(recipe, out / RECIPE)
     # Pictures first: no row of a finished file names one that was still to come.
-    placed = Placed() if pictures is Pictures.LEAVE else place_pictures(out, ledger, lessons, link=pictures == "link")
+    placed = Placed()
+    if pictures is not Pictures.LEAVE:
+        placed = place_pictures(out, ledger, lessons, link=pictures is Pictures.LINK)
     rows, _ = write_rows(ledger, out)
     parquet = _write_parquet(out)
     totals = ledger.totals()

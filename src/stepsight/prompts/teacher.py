@@ -142,8 +142,8 @@ def describe_fault(prompts: TeacherPrompts, fault: Fault) -> str:
     )
 
 
-def compared_answers(text: str) -> tuple[str, str] | None:
-    """The known answer and the other one in what `agreement_turns` says, in any version; None of any other text.
+def compared_answers(text: str) -> tuple[str, str, str] | None:
+    """Question, known answer and other answer in what `agreement_turns` says, in any version; None of any other text.
 
     It is for those who stand in for a model.
     """
@@ -151,7 +151,7 @@ def compared_answers(text: str) -> tuple[str, str] | None:
         parts = Formatter().parse(prompts.agree)
         form = "".join(re.escape(said) + (f"(?P<{name}>.*?)" if name else "") for said, name, _, _ in parts)
         if found := re.fullmatch(form, text, re.DOTALL):
-            return found["answer"], found["conclusion"]
+            return found["question"], found["answer"], found["conclusion"]
     return None
 
 

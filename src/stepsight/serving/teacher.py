@@ -11,8 +11,8 @@ and the question alone, so every new conversation about it meets the same fault,
 attempt inside a conversation (the reply quoted back, and what is wrong with it) is sound, unless the fault persists.
 Statuses and slowness are drawn for every request: from the seed, the question, and how often it was asked before.
 
-Asked whether two answers say the same (`prompts.teacher.agreement_turns`), it says so of equal ones, denies it of two
-different words of the world, and does not know of others; that never goes wrong.
+It is also a judge: asked whether two answers say the same, it says so. To all else it replies that it does not know
+(`teacher_replies`), so that a probe of what the server can finds it in order. Neither ever goes wrong.
 """
 
 from __future__ import annotations
@@ -33,24 +33,22 @@ from typing import Any
 
 from PIL import Image
 
-from stepsight.conclusions import normalise
 from stepsight.errors import InputError
 from stepsight.jsonl import append_jsonl
 from stepsight.pictures import FORMATS
-from stepsight.prompts.teacher import compared_answers
 from stepsight.records import Question, Record
 from stepsight.seeds import derive_seed
 from stepsight.serving.small_server import SmallServer, send
+from stepsight.serving.teacher_replies import ignorance, verdict
 from stepsight.stages import render
 from stepsight.world.programs import Program, seen
 from stepsight.world.recall import Recall
-from stepsight.world.scene import VALUES, Scene
+from stepsight.world.scene import Scene
 from stepsight.world.teacher import teach
 from stepsight.world.unsound import Reply, Unsound, spoil_reply
 from stepsight.world.walks import walk
 
 MODEL = "world-teacher"
-_WORDS = frozenset(value for values in VALUES.values() for value in values)
 
 
 @dataclass(frozen=True)
@@ -152,17 +150,17 @@ class TeacherServer(SmallServer):
 
     def _answer(self, handler: BaseHTTPRequestHandler, payload: dict[str, Any]) -> None:
         try:
-            if (verdict := _compared(payload)) is not None:
-                with self._lock:
-                    self.compared += 1
-                return send(handler, 200, _completion([Reply(verdict)], payload))
-            question, attempt = self._recognised(payload)
+            picture, words, attempt = _asked(payload)
         except (LookupError, TypeError, ValueError, OSError) as error:
-            return send(handler, 400, {"error": {"message": f"not a chat request with a picture: {error}"}})
+            return send(handler, 400, {"error": {"message": f"not a chat request: {error}"}})
+        count = max(1, int(payload.get("n") or 1))
+        question = None if picture is None else self.recall.find(picture, words)
         if question is None:
+            found = verdict(words)
             with self._lock:
-                self.unknown += 1
-            return send(handler, 400, {"error": {"message": "no question of the world that is served here"}})
+                self.compared += found is not None
+                self.unknown += found is None
+            return send(handler, 200, _completion([Reply(found or ignorance(picture))] * count, payload))
         with self._lock:
             self.requests += 1
             self._asked[question.id] += 1
@@ -180,7 +178,6 @@ class TeacherServer(SmallServer):
             self._answered[question.id] += attempt == 1
             conversation = self._answered[question.id]
         how = self.fault_of(question, attempt, conversation)
-        count = max(1, int(payload.get("n") or 1))
         replies = [self._reply(question, attempt, place, how) for place in range(count)]
         if how is not None:
             self._note(question, request, attempt, how.value, replies[0].variant)
@@ -211,20 +208,6 @@ class TeacherServer(SmallServer):
         answer = question.answer or way.answer
         return spoil_reply(rng, how, stages, program=program, answer=answer, choices=question.choices)
 
-    def _recognised(self, payload: Mapping[str, Any]) -> tuple[Question | None, int]:
-        """The question that a conversation is about, and which reply of it is asked for, from 1."""
-        messages = payload["messages"]
-        first = next((message for message in messages if message["role"] == "user"), None)
-        if first is None:
-            raise ValueError("nobody asks anything")
-        parts = first["content"]
-        if isinstance(parts, str):
-            return None, 1
-        words = "\n".join(part["text"] for part in parts if part["type"] == "text")
-        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-        attempt = 1 + sum(message["role"] == "assistant" for message in messages)
-        return (self.recall.find(_picture(urls[0]), words) if urls else None), attempt
-
     def _status(self, place: float) -> int:
         if place < self.shares.status_429:
             return 429
@@ -241,16 +224,19 @@ class TeacherServer(SmallServer):
                 append_jsonl(self.log, [one])
 
 
-def _compared(payload: Mapping[str, Any]) -> str | None:
-    """What to say to a question whether two answers say the same; None to any other."""
-    said = payload["messages"][-1]["content"]
-    pair = compared_answers(said) if isinstance(said, str) else None
-    if pair is None:
-        return None
-    one, other = map(normalise, pair)
-    if one == other:
-        return "same"
-    return "different" if {one, other} <= _WORDS else "unknown"
+def _asked(payload: Mapping[str, Any]) -> tuple[Image.Image | None, str, int]:
+    """Picture and words of the first user message, and which reply of the conversation is asked for, from 1."""
+    messages = payload["messages"]
+    first = next((message for message in messages if message["role"] == "user"), None)
+    if first is None:
+        raise ValueError("nobody asks anything")
+    attempt = 1 + sum(message["role"] == "assistant" for message in messages)
+    parts = first["content"]
+    if isinstance(parts, str):
+        return None, parts, attempt
+    words = "\n".join(part["text"] for part in parts if part["type"] == "text")
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    return (_picture(urls[0]) if urls else None), words, attempt
 
 
 def _picture(url: str) -> Image.Image:

@@ -53,11 +53,12 @@ def build_command(
     """
     from rich.console import Console
 
-    from stepsight.data.building import REJECTS, TRAIN
+    from stepsight.data.building import REJECTS
     from stepsight.data.dataset import RECIPE, Pictures, write_dataset
     from stepsight.data.ledger import LEDGER, Ledger
     from stepsight.data.lessons import read_lessons
     from stepsight.data.prices import dollars
+    from stepsight.data.staged_rows import TRAIN
     from stepsight.errors import EngineError, InputError, StepsightError
     from stepsight.recipes import save_resolved
     from stepsight.reports.progress import described
