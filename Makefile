@@ -8,10 +8,10 @@ TYPED := src tests $(wildcard benchmarks/*.py examples/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test lint types format bench pico wheel clean
+.PHONY: help venv demo data-demo test lint types format bench pico wheel clean
 
 help:  ## show these words
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
 
 # Two stamps: the demo needs the [local] extra only; everything else needs all of them.
 $(VENV)/.installed-local: pyproject.toml constraints.txt
@@ -32,6 +32,12 @@ venv: $(VENV)/.installed-all  ## make .venv with every extra
 
 demo: $(VENV)/.installed-local  ## answer a bundled question with the shipped model
 	$(BIN)/stepsight ask
+
+OUT ?= runs/data-demo
+COUNT ?= 200
+
+data-demo: venv  ## make a dataset offline, from questions to exports, in OUT=runs/data-demo
+	PATH="$(abspath $(BIN)):$$PATH" examples/data_demo.sh "$(OUT)" $(COUNT)
 
 test: venv  ## run the tests
 	$(BIN)/python -m pytest

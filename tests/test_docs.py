@@ -12,6 +12,8 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import click
@@ -78,6 +80,24 @@ def check_stepsight(words: list[str]) -> None:
     for word in words:
         if word.startswith("recipes/"):
             assert (ROOT / word).is_file(), word
+
+
+def test_the_data_demo_runs_and_goes_on(tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(ROOT / "examples/data_demo.sh"), str(tmp_path / "made"), "8"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    made = tmp_path / "made"
+    rows, rejects = ((made / f"built/{name}.jsonl").read_text().splitlines() for name in ("train", "rejects"))
+    assert rows
+    assert len(rows) + len(rejects) == 8
+    for name in ("built/manifest.json", "sheet.html", "audit.html", "for-trl/train.jsonl", "for-ms-swift/train.jsonl"):
+        assert (made / name).is_file()
+        assert f"{name.split('/')[0]}" in done.stdout
+    # The server was ended: nobody answers at its address.
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen((made / "url.txt").read_text().strip() + "/models", timeout=5)
 
 
 def examples() -> list[Path]:

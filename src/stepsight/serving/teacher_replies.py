@@ -68,7 +68,7 @@ def ignorance(picture: Image.Image | None) -> str:
     if picture is None:
         return UNKNOWN
     red, green, blue = (round(mean) for mean in ImageStat.Stat(picture.convert("RGB")).mean)
-    return f"{UNKNOWN} The mean color of this picture is #{red:02x}{green:02x}{blue:02x}."
+    return f"The mean color of this picture is #{red:02x}{green:02x}{blue:02x}. {UNKNOWN}"
 
 
 def _spelled(question: Question, answer: str) -> str:

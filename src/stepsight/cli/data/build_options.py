@@ -59,7 +59,8 @@ def choose_build(
         typer.Option("--max-dollars", help="Never spend more than this in this folder, all starts together.", min=0.0),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the pictures; that of QUESTIONS unless given.")
+        Path | None,
+        typer.Option("--images", help="Folder of the pictures, as rows name them; else as QUESTIONS names them."),
     ] = None,
 ) -> BuildPlan:
     """What the options say, checked.
