@@ -88,6 +88,8 @@ def test_a_cap_stops_in_time_and_says_how_to_go_on(
         (["--max-dollars", "1"], "needs prices"),
         (["--set", "teaching.tries=2"], "--recipe"),
         (["--recipe", "nowhere.yaml"], "cannot be read"),
+        (["--executor", "slurm"], "known: local, ray"),
+        (["--workers", "2"], "--executor ray"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_work(

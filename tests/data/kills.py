@@ -51,12 +51,17 @@ class Teacher:
     """Answers `Which number has q<n>?` after a while; every third question only after a malformed reply, every fifth
     in words of which only the judge can tell what they say. Each reply carries a number of its own.
 
-    `sent` maps that number to the hash of the messages that it answers.
+    `sent` maps that number to the hash of the messages that it answers. After `hold_after` replies all others are held
+    back, `held` of them now, until `flow` is set.
     """
 
     def __init__(self, seconds: float) -> None:
         self.sent: dict[int, str] = {}
         self.asked: Counter[str] = Counter()
+        self.hold_after: int | None = None
+        self.held = 0
+        self.flow = threading.Event()
+        self.flow.set()
         self._lock = threading.Lock()
         owner = self
 
@@ -67,6 +72,7 @@ class Teacher:
             def do_POST(self) -> None:
                 messages = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"]
                 time.sleep(seconds)
+                owner.wait()
                 reply = owner.reply(messages)
                 body = json.dumps(
                     {
@@ -100,6 +106,17 @@ class Teacher:
         self._http.shutdown()
         self._http.server_close()
 
+    def wait(self) -> None:
+        """For as long as replies are held back."""
+        with self._lock:
+            if self.hold_after is not None and len(self.sent) >= self.hold_after:
+                self.hold_after = None
+                self.flow.clear()
+            self.held += 1
+        self.flow.wait()
+        with self._lock:
+            self.held -= 1
+
     def reply(self, messages: list[dict[str, str]]) -> str:
         identity = hashlib.sha256(json.dumps(messages).encode()).hexdigest()
         with self._lock:
@@ -132,11 +149,11 @@ def kill_and_resume(folder: Path, rng: random.Random, *, kills: int, count: int,
     """One run over `count` questions, killed up to `kills` times at random moments, then left to its end."""
     questions, out, found = folder / "questions.jsonl", folder / "out", Kills()
     write_jsonl(questions, [Question(id=f"q{n}", text=f"Which number has q{n}?", answer=str(n)) for n in range(count)])
-    code, environment = [sys.executable, "-c", CHILD, str(questions), str(out)], _environment()
+    code, variables = [sys.executable, "-c", CHILD, str(questions), str(out)], environment()
     with Teacher(seconds) as teacher:
         for attempt in range(kills + 1):
             before, known = Counter(teacher.asked), received(out)
-            child = subprocess.Popen([*code, teacher.url], env=environment, stdout=subprocess.PIPE, text=True)
+            child = subprocess.Popen([*code, teacher.url], env=variables, stdout=subprocess.PIPE, text=True)
             assert child.stdout is not None
             with child.stdout:
                 child.stdout.readline()
@@ -154,7 +171,7 @@ def kill_and_resume(folder: Path, rng: random.Random, *, kills: int, count: int,
         found.sent, found.repeated = len(teacher.sent), len(teacher.sent) - len(teacher.asked)
         if child.returncode:
             found.faults.append(f"the last start ended with {child.returncode}")
-        found.faults += _faults_of_rows(out, count, teacher)
+        found.faults += faults_of_rows(out, count, teacher)
     return found
 
 
@@ -171,7 +188,8 @@ def received(out: Path) -> set[int]:
     return {int(serial) for (reply,) in replies for serial in re.findall(r"serial (\d+)", reply)}
 
 
-def _faults_of_rows(out: Path, count: int, teacher: Teacher) -> list[str]:
+def faults_of_rows(out: Path, count: int, teacher: Teacher) -> list[str]:
+    """Rows lost, doubled or made up, and replies that the ledger and the teacher do not agree on."""
     faults = []
     rows = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
     ids = [row["id"] for row in rows]
@@ -188,6 +206,7 @@ def _faults_of_rows(out: Path, count: int, teacher: Teacher) -> list[str]:
     return faults
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """For a child that imports what this process does, and has no key."""
     keyless = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     return keyless | {"PYTHONPATH": str(Path(stepsight.__file__).parent.parent)}

@@ -12,12 +12,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from stepsight.data.build_recipe import BuildRecipe
+from stepsight.data.leasing import WorkerLostError
 from stepsight.data.ledger import Ledger
 from stepsight.data.ledger_tables import Settled
 from stepsight.data.lessons import Lesson
@@ -31,6 +33,8 @@ from stepsight.files import whole_file
 from stepsight.protocols import Engine
 
 REJECTS = "rejects.jsonl"
+_LEASES = 3
+"""So often a question is taken up in one start if workers are lost over it; it may be the reason why they are."""
 
 Ending = Literal["done", "stopped", "dollars"]
 """All questions had their turn; somebody stopped it; the next request might have cost more than was left."""
@@ -153,7 +157,7 @@ class _Run:
         teacher = self._recording(id, "teacher", self.recipe.prices)
         judge = self._recording(id, "judge", self.recipe.prices) if self.recipe.judge == "teacher" else None
         try:
-            taught = await teach(lesson, teacher, self.recipe.teaching, self.recipe.filters, judge=judge)
+            taught = await self._taught(lesson, teacher, judge)
         except PictureError as error:
             taught = Taught("", Rejection(Reason.PICTURE, str(error)), 0)
         except TooLongError as error:
@@ -177,6 +181,14 @@ class _Run:
         else:
             now.rejected += 1
         return self.tell()
+
+    async def _taught(self, lesson: Lesson, teacher: Engine, judge: Engine | None) -> Taught:
+        """A lesson taught; again if the worker that was asked is lost, and then from what the ledger holds."""
+        settings, filters = self.recipe.teaching, self.recipe.filters
+        for _ in range(_LEASES - 1):
+            with suppress(WorkerLostError):
+                return await teach(lesson, teacher, settings, filters, judge=judge)
+        return await teach(lesson, teacher, settings, filters, judge=judge)
 
     def _recording(self, question: str, role: str, prices: Prices) -> RecordingEngine:
         return RecordingEngine(self.engine, self.ledger, self.purse, prices, question, role)

@@ -18,6 +18,7 @@ from stepsight.engines.placement import ATTENTION, Placement
 from stepsight.engines.transformers import TransformersEngine, placing
 from stepsight.engines.transformers.families import family_of
 from stepsight.engines.transformers.loading import load_model
+from stepsight.engines.transformers.placing import own_device
 from stepsight.errors import EngineError, InputError, MissingExtraError, ModelError
 from stepsight.protocols import SampleRequest, Turn
 
@@ -278,3 +279,12 @@ def test_where_the_checkpoint_says_its_dtype() -> None:
     inside = SimpleNamespace(dtype=None, text_config=SimpleNamespace(dtype=torch.float16))
     assert placing.saved_dtype(inside) == torch.float16
     assert placing.saved_dtype(SimpleNamespace(dtype=None)) is None
+
+
+def test_copies_take_one_accelerator_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [own_device("auto", number) for number in range(4)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+    assert own_device("cuda:1", 2) == "cuda:1"
+    assert own_device("cpu", 1) == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert own_device("cuda", 1) == "cuda"

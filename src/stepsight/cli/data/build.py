@@ -18,6 +18,7 @@ from stepsight.cli.taking import takes
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from rich.console import Console
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stepsight.data.forecast import Forecast, Range
     from stepsight.data.ledger import Ledger
     from stepsight.data.lessons import Lesson
+    from stepsight.protocols import Engine
 
 
 QuestionsArgument = Annotated[
@@ -219,25 +221,28 @@ def _run(
 ) -> Built:
     import asyncio
 
+    from stepsight.cli.data.executors import executing
     from stepsight.data.building import build
 
-    async def work() -> Built:
+    async def work(asking: AbstractAsyncContextManager[Engine], plan: BuildPlan) -> Built:
         stop = asyncio.Event()
         with _interrupts(stop, errors):
             try:
-                return await build(
-                    lessons,
-                    teacher.engine,
-                    plan.recipe,
-                    ledger,
-                    max_dollars=plan.max_dollars,
-                    stop=stop,
-                    progress=progress,
-                )
+                async with asking as engine:
+                    return await build(
+                        lessons,
+                        engine,
+                        plan.recipe,
+                        ledger,
+                        max_dollars=plan.max_dollars,
+                        stop=stop,
+                        progress=progress,
+                    )
             finally:
                 await teacher.aclose()
 
-    return asyncio.run(work())
+    with executing(plan, teacher) as (asking, plan):
+        return asyncio.run(work(asking, plan))
 
 
 @contextmanager

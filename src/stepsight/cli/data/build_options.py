@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from stepsight.data.build_recipe import BuildRecipe
 
 _TEACHER = "Teacher"
+_SCALE = "Scale"
+EXECUTORS = ("local", "ray")
+"""Who may ask; see `executors.py`."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class BuildPlan:
     model: str
     images: Path | None
     max_dollars: int | None
+    executor: str = "local"
+    workers: int | None = None
 
 
 def choose_build(
@@ -62,13 +67,27 @@ def choose_build(
         Path | None,
         typer.Option("--images", help="Folder of the pictures, as rows name them; else as QUESTIONS names them."),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="local: this process asks; ray: workers on the nodes of a Ray cluster do.", rich_help_panel=_SCALE
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="So many workers of --executor ray; one on each node, unless given.", min=1, rich_help_panel=_SCALE
+        ),
+    ] = None,
 ) -> BuildPlan:
     """What the options say, checked.
 
     Raises:
         InputError: an option makes no sense, or the recipe does not check out.
+        MissingExtraError: the executor is not installed.
     """
     from stepsight.data.build_recipe import BuildRecipe
+    from stepsight.data.cluster import check_ray
     from stepsight.data.prices import PICO
     from stepsight.errors import InputError
     from stepsight.recipes import load_recipe
@@ -84,4 +103,10 @@ def choose_build(
             "--max-dollars needs prices", hint="give --price-in and --price-out, or `prices` in the recipe"
         )
     cap = None if max_dollars is None else int(max_dollars * PICO)
-    return BuildPlan(plan, server, model, images, cap)
+    if executor not in EXECUTORS:
+        raise InputError(f"there is no executor {executor!r}", hint=f"known: {', '.join(EXECUTORS)}")
+    if executor == "ray":
+        check_ray()
+    elif workers is not None:
+        raise InputError("--workers are those of --executor ray", hint="leave it away, or add --executor ray")
+    return BuildPlan(plan, server, model, images, cap, executor, workers)

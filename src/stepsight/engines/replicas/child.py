@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -67,14 +66,17 @@ class _Child:
         asyncio.get_running_loop().call_soon(self._flush)
 
     async def _load(self, message: Load) -> Loaded:
-        engine = await asyncio.to_thread(self._loaded, message.options, self._engines.get(message.beside))
+        engine = await asyncio.to_thread(self._loaded, message)
         self._engines[message.model] = engine
         return Loaded(engine.name, engine.capabilities)
 
-    def _loaded(self, options: Mapping[str, Any], beside: Any) -> Any:
+    def _loaded(self, message: Load) -> Any:
         from stepsight.engines.transformers import TransformersEngine
+        from stepsight.engines.transformers.placing import own_device
 
-        return TransformersEngine.load(**options, beside=beside)
+        device = own_device(str(message.options.get("device", "auto")), message.number)
+        options = {**message.options, "device": device}
+        return TransformersEngine.load(**options, beside=self._engines.get(message.beside))
 
     async def _ask(self, message: Ask) -> Any:
         engine = self._engines[message.model]

@@ -153,8 +153,7 @@ class _Crew:
                 self._loading[id] = (number, loaded)
             if dead is not None:
                 raise dead
-            own = {**options, "device": _device(str(options.get("device", "auto")), number)}
-            self.fleet.tell(number, [Load(id, model, own, beside)])
+            self.fleet.tell(number, [Load(id, model, options, beside, number)])
         for _ in range(len(self.fleet)):
             done.acquire()
         for result in results:
@@ -238,13 +237,3 @@ def _settle(pending: _Pending, result: Any) -> None:
         pending.reply.fail(result)
     else:
         pending.reply.answer(result)
-
-
-def _device(wanted: str, number: int) -> str:
-    """The accelerator of a replica, where it is left to us and there are several."""
-    if wanted not in ("auto", "cuda"):
-        return wanted
-    import torch
-
-    count = torch.cuda.device_count()
-    return f"cuda:{number % count}" if count > 1 else wanted

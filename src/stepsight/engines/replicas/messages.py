@@ -11,12 +11,13 @@ from stepsight.protocols import Capabilities, SampleRequest, SampleResult, Score
 
 @dataclass(frozen=True)
 class Load:
-    """Load a model and call it `model`; `beside` is one that is there, whose thread it shares."""
+    """Load a model and call it `model`; `beside` is one there whose thread it shares. `number`: of the replica."""
 
     id: int
     model: str
     options: Mapping[str, Any]
     beside: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)

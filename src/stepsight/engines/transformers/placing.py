@@ -54,6 +54,12 @@ def find_device(device: str) -> torch.device:
         raise ModelError(f"device '{device}' cannot be used: {str(error).strip().splitlines()[0]}") from error
 
 
+def own_device(device: str, number: int) -> str:
+    """The device of the copy `number` of a model, where it is left to us and there are several: they take turns."""
+    count = torch.cuda.device_count()
+    return f"cuda:{number % count}" if device in ("auto", "cuda") and count > 1 else device
+
+
 def find_dtype(dtype: str) -> torch.dtype:
     """The number format of that name.
 
