@@ -79,7 +79,7 @@ def attention_multiply_adds(model: Any, rows: int, columns: float) -> float:
     """Of queries with keys, and of weights with values, in all layers, for one token of each row."""
     text = model.config.text_config
     dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return 2.0 * rows * columns * text.num_hidden_layers * text.num_attention_heads * dim
+    return 2.0 * rows * columns * int(text.num_hidden_layers) * int(text.num_attention_heads) * int(dim)
 
 
 def main() -> None:

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stepsight.data.build_recipe import BuildRecipe
-from stepsight.data.building import TRAIN, build, write_rows
+from stepsight.data.building import build, write_rows
 from stepsight.data.ledger import LEDGER, Ledger
 from stepsight.data.lessons import read_lessons
 from stepsight.data.prices import Prices
 from stepsight.data.reasons import Reason
+from stepsight.data.staged_rows import TRAIN
 from stepsight.data.teaching import TeachingSettings
 from stepsight.engines.openai import Ability, Finding, OpenAIEngine, ProbeReport, Server
 from stepsight.engines.openai.retrying import Backoff
