@@ -52,14 +52,16 @@ def stop_string(stage: Stage) -> str:
     return stage.close
 
 
-_TEXT = r"[^< \t\r\n]([^<]|<+[^</A-Z])*"
+# All that `str.strip` takes for white space, and control characters.
+_BLANK = r"\x00-\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_TEXT = rf"[^<{_BLANK}]([^<]|<+[^</A-Z])*"
 
 
 def staged_regex() -> str:
     """A regular expression of whole staged answers as `render` writes them, for servers that hold replies to one.
 
-    It is narrower than `parse`: the stages as they are rendered, and no text of a stage holds `<` before a capital or a
-    slash, where a tag could begin.
+    It is narrower than `parse`: the stages as they are rendered, and no text of a stage ends with `<` or holds it before
+    a capital or a slash, where a tag could begin.
     """
     return SEPARATOR.join(f"{stage.open} {_TEXT} {stage.close}" for stage in STAGES)
 
@@ -68,7 +70,7 @@ def staged_gbnf() -> str:
     """The same as a grammar in GBNF, which llama.cpp reads."""
     gap = SEPARATOR.replace("\n", r"\n")
     order = f' "{gap}" '.join(f'"{stage.open} " text " {stage.close}"' for stage in STAGES)
-    return f'root ::= {order}\ntext ::= [^< \\t\\r\\n] ([^<] | "<"+ [^</A-Z])*\n'
+    return f'root ::= {order}\ntext ::= [^<{_BLANK}] ([^<] | "<"+ [^</A-Z])*\n'
 
 
 STOP_STRINGS: tuple[str, ...] = tuple(stop_string(stage) for stage in STAGES)
