@@ -26,7 +26,9 @@ QUIET = {"include_dashboard": False, "include_log_monitor": False, "no_monitor":
 def kill(cluster: Cluster, victim: Any) -> None:
     """What a power cut does: workers would live on for a second and answer."""
     raylet = victim.all_processes["raylet"][0].process.pid
-    workers = Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()
+    # Each thread of the raylet has children of its own.
+    lists = Path(f"/proc/{raylet}/task").glob("*/children")
+    workers = [pid for listed in lists for pid in listed.read_text().split()]
     for process in (raylet, *map(int, workers)):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)

@@ -117,7 +117,9 @@ def leased(
 
     async def start(place: int) -> _Worker:
         node = stands[place]
-        stand = NodeAffinitySchedulingStrategy(node.id, soft=True)
+        # A preference alone is not kept while news of the other nodes has not reached this one.
+        alive = any(one["NodeID"] == node.id and one["Alive"] for one in ray.nodes())
+        stand = NodeAffinitySchedulingStrategy(node.id, soft=not alive)
         worker = _Worker(actor.options(scheduling_strategy=stand).remote(make, _versions()), node.host)
         try:
             told = await worker.told(worker.actor.ready.remote())
