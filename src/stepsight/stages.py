@@ -60,8 +60,8 @@ _TEXT = rf"[^<{_BLANK}]([^<]|<+[^</A-Z])*"
 def staged_regex() -> str:
     """A regular expression of whole staged answers as `render` writes them, for servers that hold replies to one.
 
-    It is narrower than `parse`: the stages as they are rendered, and no text of a stage ends with `<` or holds it before
-    a capital or a slash, where a tag could begin.
+    It is narrower than `parse`: the stages as they are rendered, and no text of a stage ends with `<`, or holds one
+    before a capital or a slash, where a tag could begin.
     """
     return SEPARATOR.join(f"{stage.open} {_TEXT} {stage.close}" for stage in STAGES)
 
