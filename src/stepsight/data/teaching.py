@@ -28,7 +28,7 @@ from stepsight.stages import STAGES, Parsed, Stage, parse, render
 _FILTERED = ("content_filter", "refusal", "safety", "moderation")
 
 
-RETRIABLE = frozenset(FILTERS) | {Reason.UNDECIDED}
+RETRIABLE = frozenset(FILTERS) - {Reason.FORMAT} | {Reason.UNDECIDED}
 """Reasons of the content, for which a recipe may have a fresh try; those of the form always have one."""
 
 

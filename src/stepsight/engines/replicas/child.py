@@ -17,6 +17,7 @@ from typing import Any
 
 from stepsight.engines.replicas.messages import Answer, Ask, Drop, Load, Loaded, Told
 from stepsight.errors import EngineError, StepsightError
+from stepsight.machine import look_at_memory
 from stepsight.protocols import SampleRequest
 
 
@@ -72,10 +73,14 @@ class _Child:
 
     def _loaded(self, message: Load) -> Any:
         from stepsight.engines.transformers import TransformersEngine
-        from stepsight.engines.transformers.placing import own_device
+        from stepsight.engines.transformers.placing import find_device, own_device
 
         device = own_device(str(message.options.get("device", "auto")), message.number)
         options = {**message.options, "device": device}
+        free = look_at_memory().free
+        if options.get("rows_gb") is None and find_device(device).type == "cpu" and free is not None:
+            # Half of what is free, as one would take, for all of them.
+            options["rows_gb"] = max(free, 1) / 2 / message.replicas / 2**30
         return TransformersEngine.load(**options, beside=self._engines.get(message.beside))
 
     async def _ask(self, message: Ask) -> Any:

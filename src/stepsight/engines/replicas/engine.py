@@ -30,7 +30,8 @@ from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResul
 class ReplicatedEngine:
     """A model in several processes. It answers as `TransformersEngine` does; a seed gives the same in each.
 
-    Memory is needed once for each replica: weights, caches (`cache_gb`) and rows. Made by `load`.
+    Weights and caches (`cache_gb`) are there once for each replica. Rows have `rows_gb` in each, if that is given; else
+    replicas on the CPU divide what one would have. Made by `load`.
 
     Not covered: a request is not given to another replica when the one that had it ends; it fails.
     """
@@ -153,7 +154,7 @@ class _Crew:
                 self._loading[id] = (number, loaded)
             if dead is not None:
                 raise dead
-            self.fleet.tell(number, [Load(id, model, options, beside, number)])
+            self.fleet.tell(number, [Load(id, model, options, beside, number, len(self.fleet))])
         for _ in range(len(self.fleet)):
             done.acquire()
         for result in results:

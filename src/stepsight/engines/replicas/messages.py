@@ -11,13 +11,14 @@ from stepsight.protocols import Capabilities, SampleRequest, SampleResult, Score
 
 @dataclass(frozen=True)
 class Load:
-    """Load a model and call it `model`; `beside` is one there whose thread it shares. `number`: of the replica."""
+    """Load a model and call it `model`; `beside` is one there whose thread it shares. `number`: of the `replicas`."""
 
     id: int
     model: str
     options: Mapping[str, Any]
     beside: str = ""
     number: int = 0
+    replicas: int = 1
 
 
 @dataclass(frozen=True)
