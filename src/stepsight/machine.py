@@ -48,7 +48,7 @@ def read_cpu(path: Path) -> Cpu:
     has = set((listed or "").split())
     return Cpu(
         name=facts.get("model name") or platform.processor() or platform.machine() or "unknown",
-        cores=_cores(),
+        cores=count_cores(),
         flags=tuple(flag for flag in FLAGS if flag in has),
         bf16=None if listed is None else bool(has & _BF16),
     )
@@ -80,7 +80,8 @@ def _numbers(path: Path, sign: str) -> dict[str, int]:
     return facts
 
 
-def _cores() -> int | None:
+def count_cores() -> int | None:
+    """How many this process may use; None where nobody knows."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

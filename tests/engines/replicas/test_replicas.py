@@ -130,7 +130,7 @@ async def test_a_replica_that_is_killed_fails_what_it_had_and_says_so(
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         os.kill(engine.pids[0], signal.SIGKILL)
-        first, second = await asyncio.gather(*work, return_exceptions=True)
+        first, second = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 20)
         assert isinstance(first, EngineError)
         assert "replica 0 was ended by signal 9" in str(first)
         # The other has lost nothing.

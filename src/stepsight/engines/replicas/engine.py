@@ -24,6 +24,7 @@ from stepsight.engines.replicas.messages import Answer, Ask, Drop, Load, Loaded,
 from stepsight.engines.replicas.routing import Homes, Request
 from stepsight.engines.waiting import Reply
 from stepsight.errors import EngineError
+from stepsight.machine import count_cores
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
 
 
@@ -33,7 +34,8 @@ class ReplicatedEngine:
     Weights and caches (`cache_gb`) are there once for each replica. Rows have `rows_gb` in each, if that is given; else
     replicas on the CPU divide what one would have. Made by `load`.
 
-    Not covered: a request is not given to another replica when the one that had it ends; it fails.
+    Not covered: a request is not given to another replica when the one that had it ends; it fails. Windows, where a
+    child cannot be given a pipe in this way.
     """
 
     def __init__(self, crew: _Crew, model: str, loaded: Loaded) -> None:
@@ -56,7 +58,8 @@ class ReplicatedEngine:
             EngineError: A process ended while it loaded.
         """
         check_replicas(replicas, options.get("device_map"))
-        total = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or len(os.sched_getaffinity(0))
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        total = threads or (int(wanted) if wanted.isdigit() else None) or count_cores() or 1
         crew = _Crew(replicas, max(1, total // replicas))
         try:
             return cls(crew, str(model), crew.load(str(model), {"model": model, **options}))
