@@ -241,23 +241,24 @@ SWIRES: Mapping[str, Swires] = MappingProxyType({"paper": Swires(), "released": 
 class Adaptive:
     """Constants of the adaptive search (ours).
 
-    A round draws `captions` (the first, with a judge, `first`) and, for each that is new, `reasonings`; or more
-    reasonings for one caption, if that stage is more likely at fault. A caption counts by what the judge holds of it
-    (`weigh="auto"`, with a judge that gives probabilities), by how likely the model holds it (`"likelihood"`, and
-    `"auto"` without such a judge), or by how often it was written (`"count"`).
+    A round draws `captions` and, for each that is new, `reasonings`; or more reasonings for one caption, if that stage
+    is more likely at fault. A caption counts by what the judge holds of it (`weigh="auto"`, with a judge that gives
+    probabilities), by how likely the model holds it (`"likelihood"`, and `"auto"` without such a judge), or by how
+    often it was written (`"count"`).
     With a judge, captions get a reasoning if they hold a share of `least` of all that is probable, and the search ends
-    when a conclusion is right with a probability of `sure`; without, when conclusions with a weight of `agreement` of
-    all say the same. It ends after `rounds` in any case.
+    when a conclusion is right with a probability of `sure`; a reasoning is held right as the model holds it likely
+    (`judged="captions"`), or as the judge does (`"both"`). Without a judge, it ends when conclusions with a weight of
+    `agreement` of all say the same. It ends after `rounds` in any case.
     """
 
-    first: int = 2
     captions: int = 4
     reasonings: int = 1
-    rounds: int = 4
+    rounds: int = 3
     least: float = 0.1
-    sure: float = 0.8
+    sure: float = 0.5
     agreement: float = 0.8
     weigh: Literal["auto", "count", "likelihood"] = "auto"
+    judged: Literal["captions", "both"] = "captions"
 
 
 @dataclass(frozen=True)

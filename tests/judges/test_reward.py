@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,17 @@ from tests.doubles import EVERYTHING, DreamEngine, log_odds, quality
 from stepsight.errors import CapabilityError
 from stepsight.judges import RewardJudge, WordsReward
 from stepsight.judges.reward import Gather
-from stepsight.protocols import Adaptive, ScoreRequest, SearchSettings, ValueRequest, ValueResult
-from stepsight.records import Candidate, Finish, Piece, Question
+from stepsight.protocols import (
+    Adaptive,
+    Completion,
+    Event,
+    SampleRequest,
+    ScoreRequest,
+    SearchSettings,
+    ValueRequest,
+    ValueResult,
+)
+from stepsight.records import Candidate, Finish, Piece, Question, Trace
 from stepsight.search import adaptive, swires
 from stepsight.stages import STAGES, Stage, conclusion, render, render_stage
 
@@ -138,21 +148,61 @@ async def test_searches_that_need_scores_take_it(seed: int, gather: Gather) -> N
     assert trace.usage.kept + trace.usage.discarded <= engine.generated
 
 
+class Held(Appraiser):
+    """Holds SUMMARYs right, and each other stage as it is told."""
+
+    def __init__(self, **odds: float) -> None:
+        super().__init__()
+        self.odds = odds
+
+    async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
+        closed = [said(one).rstrip().rpartition("</")[2].removesuffix(">") for one in requests]
+        return [ValueResult(self.odds.get(stage, 9.0)) for stage in closed]
+
+
+class Telling(DreamEngine):
+    """Holds each of its reasonings as likely as it is told, and all else nearly sure."""
+
+    def __init__(self, reasoning: float = -0.1) -> None:
+        super().__init__()
+        self.reasoning = reasoning
+
+    def _write(self, request: SampleRequest, seed: int) -> Completion:
+        written = super()._write(request, seed)
+        return replace(written, logprob=self.reasoning if "<REASONING>" in written.piece.text else -0.1)
+
+
+async def held(judge: Held, engine: DreamEngine, **constants: Any) -> tuple[Trace, list[Stage | None]]:
+    events: list[Event] = []
+    settings = SearchSettings(adaptive=replace(Adaptive(), **constants), watch=events.append)
+    trace = await adaptive(QUESTION, engine, RewardJudge(judge, gather="product"), settings)
+    return trace, [event.stage for event in events if event.kind == "retrace"]
+
+
 async def test_an_answer_that_is_probably_right_ends_the_adaptive_search_early() -> None:
-    class Sure(Appraiser):
-        async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
-            return [ValueResult(9.0) for _ in requests]
+    trace, back = await held(Held(), Telling(), captions=1)
+    assert [one.stage for one in trace.candidates] == list(STAGES)
+    assert back == []
 
-    class Doubtful(Appraiser):
-        async def value(self, requests: Sequence[ValueRequest]) -> list[ValueResult]:
-            return [ValueResult(-3.0 if said(request).rstrip().endswith("</CAPTION>") else 9.0) for request in requests]
 
-    rules = Adaptive(first=1)
-    engine = DreamEngine()
-    settings = SearchSettings(adaptive=rules)
-    short = await adaptive(QUESTION, engine, RewardJudge(Sure(), gather="product"), settings)
-    assert [one.stage for one in short.candidates] == list(STAGES)
-    long = await adaptive(QUESTION, engine, RewardJudge(Doubtful(), gather="product"), settings)
-    captions = [one for one in long.candidates if one.stage is Stage.CAPTION]
-    assert len(captions) == 1 + rules.captions * (rules.rounds - 1)
-    assert conclusion(long.text) is not None
+async def test_captions_that_are_probably_wrong_are_drawn_again() -> None:
+    trace, back = await held(Held(CAPTION=-3.0), Telling(), rounds=3)
+    assert back == [Stage.CAPTION, Stage.CAPTION]
+    assert len([one for one in trace.candidates if one.stage is Stage.CAPTION]) == 3 * Adaptive().captions
+    assert conclusion(trace.text) is not None
+
+
+async def test_a_reasoning_that_the_model_holds_unlikely_is_drawn_again_once() -> None:
+    _, back = await held(Held(CAPTION=2.0), Telling(-5.0), captions=1, rounds=4)
+    assert back[:2] == [Stage.REASONING, Stage.CAPTION]
+    # Where the judge is asked of reasonings too, what the model holds of them does not count.
+    _, back = await held(Held(CAPTION=2.0), Telling(-5.0), captions=1, rounds=4, judged="both")
+    assert back == []
+
+
+@pytest.mark.parametrize(
+    ("judged", "stages"), [("captions", {Stage.CAPTION}), ("both", {Stage.CAPTION, Stage.REASONING})]
+)
+async def test_the_adaptive_search_has_captions_judged_and_reasonings_if_told(judged: Any, stages: set[Stage]) -> None:
+    trace, _ = await held(Held(), Telling(), judged=judged)
+    assert {verdict.stage for verdict in trace.verdicts} == stages

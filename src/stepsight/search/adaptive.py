@@ -15,11 +15,11 @@ async def adaptive(question: Question, engine: Engine, judge: Judge | None, sett
     """Vote over a tree whose branches weigh as much as they are probably right.
 
     A vote over whole answers writes the same caption and the same reasoning many times over; here each is written once.
-    With a judge whose scores are probabilities (`judge.probabilities`), the first round has few captions, only those
-    that may be right get reasonings, an answer that is probably right ends the search, and if none is, the stage that
-    is least probably right is drawn again. Without one, captions weigh as the model holds them likely, conclusions that
-    agree end the search, and the stage about which they disagree is drawn again. `settings.adaptive` has the constants;
-    the width is not used.
+    With a judge whose scores are probabilities (`judge.probabilities`), only captions that may be right get reasonings,
+    which are held right as the model holds them likely; an answer that is probably right ends the search, and if none
+    is, the stage that is least probably right is drawn again. Without one, captions weigh as the model holds them
+    likely, conclusions that agree end the search, and the stage about which they disagree is drawn again.
+    `settings.adaptive` has the constants; the width is not used.
 
     It does not cover: answers in free text, which hardly ever agree; a summary that misreads the question.
 
@@ -41,13 +41,12 @@ async def adaptive(question: Question, engine: Engine, judge: Judge | None, sett
             if turn:
                 search.retrace(fault)
             if fault is Stage.CAPTION:
-                count = rules.captions if turn or not known else rules.first
-                fresh = await _captions(search, begun, branches, count)
+                fresh = await _captions(search, begun, branches, rules.captions)
                 wanted = [(branch, rules.reasonings) for branch in branches.promising(fresh)]
             else:
-                wanted = [(branches.doubtful(), max(rules.reasonings, rules.captions // 2 if known else 1))]
+                wanted = [(branches.again(), max(rules.reasonings, rules.captions // 2 if known else 1))]
             if wanted:
-                await _conclude(search, question, wanted)
+                await _conclude(search, question, branches, wanted)
             best = branches.best()
             if best is not None:
                 search.keep(best)
@@ -75,7 +74,7 @@ async def _captions(search: Search, begun: Line, branches: Branches, count: int)
     return fresh
 
 
-async def _conclude(search: Search, question: Question, wanted: list[tuple[Branch, int]]) -> None:
+async def _conclude(search: Search, question: Question, branches: Branches, wanted: list[tuple[Branch, int]]) -> None:
     """Draw reasonings, and one conclusion for those behind a caption that say the same."""
     lines = [(branch.line, count) for branch, count in wanted]
     groups = await search.grow(Stage.REASONING, lines, stop=(Stage.REASONING.close,))
@@ -89,11 +88,19 @@ async def _conclude(search: Search, question: Question, wanted: list[tuple[Branc
         going += [(branch, same[0], len(same)) for said, same in alike.items() if branch.is_new(said, len(same))]
     if not going:
         return
-    scored = await search.rank_all(Stage.REASONING, [(line[:-1], [line[-1]]) for _, line, _ in going], fewest=1)
+    scores = await _scores(search, branches, [(branch, line) for branch, line, _ in going])
     concluded = await search.grow(Stage.CONCLUSION, [(line, 1) for _, line, _ in going], stop=(Stage.CONCLUSION.close,))
-    for (branch, line, count), ((_, score),), group in zip(going, scored, concluded, strict=True):
+    for (branch, line, count), score, group in zip(going, scores, concluded, strict=True):
         for conclusion in group:
             answer = (*line, conclusion)
             parsed = parse("".join(candidate.piece.text for candidate in answer))
             if parsed.valid:
                 branch.enter(ballot(question, parsed.stages[Stage.CONCLUSION]), answer, score, count)
+
+
+async def _scores(search: Search, branches: Branches, reasoned: list[tuple[Branch, Line]]) -> list[float]:
+    """The log-probability that each line is right up to its reasoning; NaN if nobody knows."""
+    if branches.judged == "both":
+        ranked = await search.rank_all(Stage.REASONING, [(line[:-1], [line[-1]]) for _, line in reasoned], fewest=1)
+        return [score for ((_, score),) in ranked]
+    return [branch.score + (line[-1].logprob or 0.0) for branch, line in reasoned]

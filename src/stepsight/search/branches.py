@@ -24,13 +24,14 @@ class Answer:
 class Branch:
     """One caption, however often it was written, and what came of it.
 
-    `score` is the log-probability that it is right; NaN if nobody knows. `votes` counts reasonings by what they came
-    to.
+    `score` is the log-probability that it is right; NaN if nobody knows. `again` says that its reasonings were drawn a
+    second time. `votes` counts reasonings by what they came to.
     """
 
     line: Line
     count: int = 1
     score: float = math.nan
+    again: bool = False
     votes: Counter[str] = field(default_factory=Counter)
     answers: dict[str, Answer] = field(default_factory=dict)
     reasonings: dict[str, str] = field(default_factory=dict)
@@ -88,10 +89,18 @@ class Branches:
         weights = self._weights()
         return [branch for branch in fresh if weights[branch] >= self._rules.least]
 
-    def doubtful(self) -> Branch:
-        """The branch whose reasoning is to be drawn again."""
+    @property
+    def judged(self) -> str:
+        """What the judge scores: `captions`, `both`, or `nothing`."""
+        return self._rules.judged if self.known else "nothing"
+
+    def again(self) -> Branch:
+        """The branch whose reasoning is to be drawn again, which it notes."""
         weights = self._weights()
-        return max(weights, key=lambda branch: weights[branch] * (1.0 if self.known else branch.doubt + 1e-9))
+        foremost = self._foremost() if self.known else None
+        branch = foremost[0] if foremost else max(weights, key=lambda one: weights[one] * (one.doubt + 1e-9))
+        branch.again = True
+        return branch
 
     def best(self) -> Line | None:
         """The line that speaks most for the leading conclusion."""
@@ -112,14 +121,14 @@ class Branches:
     def fault(self) -> Stage:
         """Which stage to go back to.
 
-        With a judge, the one that is less probably right in the most probable answer. Without, REASONING if conclusions
-        differ more behind captions than between them.
+        With a judge, the one that is less probably right in the most probable answer, REASONING once for a caption.
+        Without, REASONING if conclusions differ more behind captions than between them.
         """
         if self.known:
-            best = max(self._answers(), key=lambda pair: _least(pair[1].score), default=None)
-            if best is None:
+            foremost = self._foremost()
+            if foremost is None or foremost[0].again:
                 return Stage.CAPTION
-            branch, answer = best
+            branch, answer = foremost
             return Stage.REASONING if answer.score - branch.score < branch.score else Stage.CAPTION
         weights = self._weights()
         leads: dict[str | None, float] = defaultdict(float)
@@ -129,8 +138,10 @@ class Branches:
         within = sum(weight * branch.doubt for branch, weight in weights.items())
         return Stage.REASONING if within > between else Stage.CAPTION
 
-    def _answers(self) -> list[tuple[Branch, Answer]]:
-        return [(branch, answer) for branch in self._held.values() for answer in branch.answers.values()]
+    def _foremost(self) -> tuple[Branch, Answer] | None:
+        """The most probable answer, with its caption."""
+        answers = [(branch, answer) for branch in self._held.values() for answer in branch.answers.values()]
+        return max(answers, key=lambda pair: _least(pair[1].score), default=None)
 
     def _weights(self) -> dict[Branch, float]:
         """What each caption counts; together 1."""

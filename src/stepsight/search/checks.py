@@ -37,7 +37,7 @@ def check_settings(settings: SearchSettings) -> None:
         )
     ours = settings.adaptive
     shares = (ours.agreement, ours.sure, ours.least)
-    if min(ours.first, ours.captions, ours.reasonings, ours.rounds) < 1 or not all(0 < one <= 1 for one in shares):
+    if min(ours.captions, ours.reasonings, ours.rounds) < 1 or not all(0 < one <= 1 for one in shares):
         raise InputError(
             "adaptive needs at least 1 caption, reasoning and round; agreement, sure and least above 0 and at most 1",
             hint="see the strategy's page",
