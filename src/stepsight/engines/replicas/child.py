@@ -17,7 +17,6 @@ from typing import Any
 
 from stepsight.engines.replicas.messages import Answer, Ask, Drop, Load, Loaded, Told
 from stepsight.errors import EngineError, StepsightError
-from stepsight.machine import look_at_memory
 from stepsight.protocols import SampleRequest
 
 
@@ -74,13 +73,13 @@ class _Child:
     def _loaded(self, message: Load) -> Any:
         from stepsight.engines.transformers import TransformersEngine
         from stepsight.engines.transformers.placing import find_device, own_device
+        from stepsight.engines.transformers.room import room_for_rows
 
         device = own_device(str(message.options.get("device", "auto")), message.number)
         options = {**message.options, "device": device}
-        free = look_at_memory().free
-        if options.get("rows_gb") is None and find_device(device).type == "cpu" and free is not None:
-            # Half of what is free, as one would take, for all of them.
-            options["rows_gb"] = max(free, 1) / 2 / message.replicas / 2**30
+        where = find_device(device)
+        if options.get("rows_gb") is None and where.type == "cpu":
+            options["rows_gb"] = room_for_rows(where, message.replicas) / 2**30
         return TransformersEngine.load(**options, beside=self._engines.get(message.beside))
 
     async def _ask(self, message: Ask) -> Any:

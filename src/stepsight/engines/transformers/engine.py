@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from stepsight.engines.placement import MAX_ROWS, Placement, check_bounds, check_sharing
 from stepsight.engines.transformers.batch import Batch
 from stepsight.engines.transformers.detokenising import Detokenizer
@@ -28,16 +26,15 @@ from stepsight.engines.transformers.loading import check_processor, load_in_thre
 from stepsight.engines.transformers.pictures import PictureShelf
 from stepsight.engines.transformers.prefix_store import PrefixStore
 from stepsight.engines.transformers.prompts import PromptEncoder
+from stepsight.engines.transformers.room import promise, room_for_rows
 from stepsight.engines.transformers.thread import OneThread
 from stepsight.engines.transformers.worker import Worker
 from stepsight.engines.waiting import Reply
 from stepsight.errors import InputError
-from stepsight.machine import look_at_memory
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
 
 _GIGABYTE = 2**30
 
-_UNKNOWN = 2**60
 
 _WORTH_SHARING = 10_000_000
 """Parameters of a model from which rows share (benchmarks/sharing.py): pico, of 5 million, is slower with it where one
@@ -84,7 +81,7 @@ class TransformersEngine:
             name: What to call the model in traces.
             cache_gb: Bound of the caches in GiB: three quarters for key-values, one quarter for pictures.
             rows_gb: Bound of the key-values of rows in work, in GiB; rows beyond it wait. None takes half of the memory
-                that is free now.
+                that is free now and promised to no other engine of this process.
             max_rows: Most rows in a batch.
             prefill_tokens: About how many tokens of prompts are filled between two steps of rows that decode.
             threads: Threads of torch inside an operation; None leaves torch's setting.
@@ -108,7 +105,8 @@ class TransformersEngine:
         pictures = PictureShelf(family, processor, max_bytes=budget // 4)
         share = shared_prefix == "on" or (shared_prefix == "auto" and _pays(model))
         runner = thread.call(lambda: Runner(family, pictures, share=share))
-        room = _free_memory(family.device) // 2 if rows_gb is None else int(rows_gb * _GIGABYTE)
+        room = room_for_rows(family.device) if rows_gb is None else int(rows_gb * _GIGABYTE)
+        promise(self, family.device, room)
         filler = Filler(runner, PrefixStore(budget - budget // 4), max_rows=max_rows, max_bytes=room)
         breadth = _DRAFT_TOKENS if draft_tokens is None else draft_tokens
         tokenizer = processor.tokenizer
@@ -249,15 +247,6 @@ class TransformersEngine:
             except Exception as error:
                 for job in jobs:
                     job.reply.fail(error)
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes; so many that they bound nothing where nobody knows."""
-    if device.type == "cpu":
-        free = look_at_memory().free
-    else:
-        free, _ = torch.accelerator.get_memory_info(device)
-    return _UNKNOWN if free is None else free
 
 
 def _pays(model: Any) -> bool:
