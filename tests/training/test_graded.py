@@ -16,7 +16,8 @@ from stepsight.stages import STAGES, Stage, render
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.graded import Graded, read_written
 from stepsight.training.losses import RewardLoss
-from stepsight.training.recipe import GradedAnswers, TrainRecipe
+from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe_data import GradedAnswers
 from stepsight.world.split import pose
 
 

@@ -9,7 +9,7 @@ import torch
 
 from stepsight.training.encoding import Encoded
 from stepsight.training.practice import WINDOW, Practice
-from stepsight.training.recipe import WorldLessons
+from stepsight.training.recipe_data import WorldLessons
 
 LESSONS = WorldLessons(mixture={"answer": 0.4, "caption": 0.3, "screen": 0.3}, seed=5)
 

@@ -12,7 +12,7 @@ import pytest
 from stepsight.errors import InputError
 from stepsight.stages import render
 from stepsight.training.encoding import IGNORED
-from stepsight.training.recipe import StagedRows
+from stepsight.training.recipe_data import StagedRows
 from stepsight.training.rows import StagedDataset
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import pose, save_picture

@@ -16,7 +16,7 @@ from stepsight.records import Question, Record, Trace
 from stepsight.stages import Stage, render
 from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
 from stepsight.training.practice import FAULTS, Windows
-from stepsight.training.recipe import GradedAnswers
+from stepsight.training.recipe_data import GradedAnswers
 from stepsight.world.drawing import draw_picture
 from stepsight.world.grading import grade
 from stepsight.world.lessons import Span

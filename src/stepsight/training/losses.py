@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from stepsight.errors import InputError
 from stepsight.training.encoding import IGNORED
-from stepsight.training.recipe import Marks
+from stepsight.training.recipe_data import Marks
 
 
 def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

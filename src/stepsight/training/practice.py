@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
 from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
-from stepsight.training.recipe import WorldLessons
+from stepsight.training.recipe_data import WorldLessons
 from stepsight.world.corruption import EVERY_FAULT, LONG_FAULTS, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
 

@@ -16,7 +16,7 @@ from stepsight.data.staged_rows import read_rows
 from stepsight.errors import InputError, PictureError
 from stepsight.pictures import load_picture
 from stepsight.training.encoding import Encoded, encode_conversation
-from stepsight.training.recipe import StagedRows
+from stepsight.training.recipe_data import StagedRows
 from stepsight.world.lessons import Span
 
 logger = logging.getLogger(__name__)
