@@ -76,7 +76,7 @@ def test_rows_are_the_same_for_ever_and_marked_at_words_and_ends(processor: Any,
         tags = [processor.tokenizer.decode([int(token)]).strip() for token in row.ids[ends]]
         assert tags == [stage.close for stage in STAGES]
         assert bool((row.marks[ends] != IGNORED).all())
-        assert row.pixels is not None
+        assert row.pictured
     assert any(row.positions is not None for row in rows)
     assert any((row.marks == 0).any() for row in rows if row.marks is not None)
 

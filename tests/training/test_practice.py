@@ -15,10 +15,10 @@ LESSONS = WorldLessons(mixture={"answer": 0.4, "caption": 0.3, "screen": 0.3}, s
 
 
 def same(one: Encoded, other: Encoded) -> bool:
-    pixels = (one.pixels is None) == (other.pixels is None)
-    if one.pixels is not None and other.pixels is not None:
-        pixels = torch.equal(one.pixels, other.pixels)
-    return pixels and all(
+    pictures = one.pictures.keys() == other.pictures.keys() and all(
+        torch.equal(value, other.pictures[name]) for name, value in one.pictures.items()
+    )
+    return pictures and all(
         torch.equal(getattr(one, name), getattr(other, name)) for name in ("ids", "labels", "weights")
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
+from stepsight.training.encoding import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
 from stepsight.training.recipe_data import WorldLessons
 from stepsight.world.corruption import EVERY_FAULT, LONG_FAULTS, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
@@ -56,6 +56,8 @@ class Practice(Windows):
         super().__init__(seed=lessons.seed, batch=batch, length=length)
         self.lessons, self.processor = lessons, processor
         self.prompts = judge_prompts(lessons.judge_prompts)
+        if lessons.stretched:
+            check_stretch(processor)
 
     def draw(self, number: int, size: int, rng: random.Random) -> list[Encoded]:
         """Lessons of the mixture's kinds."""
@@ -78,6 +80,6 @@ class Practice(Windows):
                 row = mark_tokens(self.processor.tokenizer, row, lesson.user, lesson.marks)
             chance = random.Random(f"stretch:{self.lessons.seed}:{number * size + place}")
             if chance.random() < self.lessons.stretched:
-                row = stretch(row, chance, self.processor.image_token_id)
+                row = stretch(row, chance)
             rows.append(row)
         return rows
