@@ -96,9 +96,7 @@ def encode_conversation(
     return Encoded(ids, ids.where(weighed > 0, IGNORED), weighed, pictures, of_tokens, pictured=pictured)
 
 
-def tokens_of(
-    processor: Any, stretches: Sequence[Stretch], expansion: str = ""
-) -> tuple[list[int], list[float], int]:
+def tokens_of(processor: Any, stretches: Sequence[Stretch], expansion: str = "") -> tuple[list[int], list[float], int]:
     """Tokens of a conversation, the weight of each, and how many there are up to the end of the picture.
 
     Args:

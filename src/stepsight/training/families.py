@@ -18,6 +18,7 @@ from transformers.models.mllama.processing_mllama import (
 from stepsight.engines.transformers.families import PROVEN
 from stepsight.engines.transformers.families.qwen import grid_positions
 from stepsight.errors import ModelError
+from stepsight.training.pictured import Tensors
 
 REFUSED = {
     "paligemma": "its prompt attends in both directions, so a prompt is not read as the beginning of a conversation",
@@ -43,7 +44,9 @@ class Layout:
     beside: bool = False
     unpackable: str = ""
 
-    def of_tokens(self, processor: Any, ids: torch.Tensor, pictures: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def of_tokens(
+        self, processor: Any, ids: torch.Tensor, pictures: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         """What the model wants to know of each token: tensors whose first axis is that of `ids`, [tokens]."""
         told = {}
         if self.kinds:
@@ -57,7 +60,7 @@ class Layout:
             told["cross_attention_mask"] = torch.as_tensor(mask)[0]
         return told
 
-    def positions(self, processor: Any, ids: torch.Tensor, pictures: dict[str, torch.Tensor]) -> torch.Tensor:
+    def positions(self, processor: Any, ids: torch.Tensor, pictures: Tensors) -> torch.Tensor:
         """Where the tokens of a row stand, as the model is told once rows stand behind one another.
 
         Returns:
@@ -82,7 +85,10 @@ LAYOUTS: dict[str, Layout] = {
     "InternVLProcessor": _SIZED,
     "Qwen2_5_VLProcessor": _GRID,
     "Qwen3VLProcessor": _GRID,
-    "Gemma3Processor": Layout(kinds="token_type_ids"),
+    "Gemma3Processor": Layout(
+        kinds="token_type_ids",
+        unpackable="where attention has a window, the library looks for all rows' pictures where the first row has its",
+    ),
     "MllamaProcessor": Layout(
         beside=True, unpackable="a token before a row's picture would look at the pictures of the rows around it"
     ),

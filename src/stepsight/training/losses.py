@@ -14,7 +14,6 @@ from stepsight.training.encoding import IGNORED
 from stepsight.training.pictured import PICTURED
 from stepsight.training.recipe_data import Marks
 
-
 _TAUGHT = ("labels", "weights", "marks", PICTURED)
 """What of a batch is not for the model."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from torch.utils.data import Dataset
 
@@ -17,6 +17,21 @@ from stepsight.world.lessons import draw_lesson
 WINDOW = 8
 """Batches that are drawn together and sorted by length, so that little is spent on padding."""
 FAULTS = {"every": EVERY_FAULT, "own": OWN_FAULTS, "long": LONG_FAULTS}
+
+
+T = TypeVar("T")
+
+
+def by_length(rows: Sequence[T], batch: int, rng: random.Random, length: Callable[[T], int]) -> list[T]:
+    """Rows in an order in which every batch holds rows of like length; batches come in random order.
+
+    The last rows that fill no batch stay last.
+    """
+    whole = len(rows) // batch * batch
+    ordered = sorted(rows[:whole], key=length)
+    batches = [ordered[start : start + batch] for start in range(0, whole, batch)]
+    rng.shuffle(batches)
+    return [row for one in batches for row in one] + list(rows[whole:])
 
 
 class Windows(Dataset[Encoded]):
@@ -42,11 +57,7 @@ class Windows(Dataset[Encoded]):
 
     def _draw_window(self, number: int, size: int) -> list[Encoded]:
         rng = random.Random(f"practice:{self.seed}:{number}")
-        rows = self.draw(number, size, rng)
-        rows.sort(key=lambda row: len(row.ids))
-        batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
-        rng.shuffle(batches)
-        return [row for batch in batches for row in batch]
+        return by_length(self.draw(number, size, rng), self.batch, rng, lambda row: len(row.ids))
 
 
 class Practice(Windows):

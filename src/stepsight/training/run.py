@@ -128,7 +128,7 @@ def _dataset(recipe: TrainRecipe, processor: Any) -> Any:
     if isinstance(recipe.data, GradedAnswers):
         return Graded(recipe.data, processor, batch=how.batch, length=length)
     if isinstance(recipe.data, StagedRows):
-        rows = StagedDataset(recipe.data, processor, length=length)
+        rows = StagedDataset(recipe.data, processor, batch=how.batch, length=length)
         if rows.faults:
             logger.warning("%d rows are set aside, %d are left", len(rows.faults), len(rows.rows))
             for fault in rows.faults[:SHOWN_FAULTS]:
