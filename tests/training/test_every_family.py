@@ -12,7 +12,7 @@ from PIL import Image
 from tests.engines.transformers.tiny import filler_of
 
 from stepsight.engines.transformers.families import family_of
-from stepsight.errors import ModelError
+from stepsight.errors import ModelError, PictureError
 from stepsight.protocols import Turn
 from stepsight.training.encoding import IGNORED, blank_row, check_stretch, collate, encode_conversation
 from stepsight.training.families import check_trainable, layout_of
@@ -211,6 +211,13 @@ def test_packed_rows_have_the_loss_of_padded_ones_or_are_refused(family: str) ->
     packed, other = loss_and_gradients(made, batch)
     assert packed == pytest.approx(padded, abs=1e-5)
     assert_alike(own, other)
+    texts = [rows[1], rows[3]]
+    with torch.no_grad():
+        padded, _ = sft_loss(made.model, collate(texts, pad_of(made)))
+        batch = collate([join(made.processor, texts)], pad_of(made), filler=blank_row(made.processor))
+        packed, _ = sft_loss(made.model, batch)
+    assert "pixel_values" in batch
+    assert float(packed) == pytest.approx(float(padded), abs=1e-5)
 
 
 def test_the_reason_why_gemma_is_not_packed_still_holds() -> None:
@@ -260,6 +267,11 @@ def test_families_that_are_not_known_to_be_exact_are_refused_by_name() -> None:
         check_trainable(SimpleNamespace(model_type="llava", text_config=text))
     with pytest.raises(ModelError, match="SimpleNamespace cannot be made"):
         layout_of(SimpleNamespace())
+
+
+def test_a_picture_that_the_processor_refuses_is_an_error_of_its_row() -> None:
+    with pytest.raises(PictureError, match="processor refuses the picture"):
+        encoded(tiny("qwen3-vl").processor, Image.new("RGB", (2000, 4)))
 
 
 def test_positions_with_axes_are_not_stretched() -> None:

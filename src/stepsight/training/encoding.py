@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from stepsight.engines.transformers.pictures import prepare
-from stepsight.errors import ModelError
+from stepsight.errors import ModelError, PictureError
 from stepsight.training.chat import Exchange, Stretch, written
 from stepsight.training.families import layout_of, placeholder_of
 from stepsight.training.pictured import facts_of_rows, pictures_of_rows
@@ -77,7 +77,8 @@ def encode_conversation(
 
     Raises:
         ValueError: nothing is left to learn.
-        InputError: the template refuses the conversation, or a text holds the model's own mark for pictures.
+        InputError: the template refuses the conversation or the processor the picture, or a text holds the model's own
+            mark for pictures.
         ModelError: the family is not known to be exact, or the template rewrites earlier turns or replies (then they
             would not be what the model sees later).
     """
@@ -86,7 +87,7 @@ def encode_conversation(
     pictures: dict[str, torch.Tensor] = {}
     expansion = ""
     if picture is not None:
-        expansion, pictures = prepare(processor, picture)
+        expansion, pictures = prepared(processor, picture)
     told, weights, pictured = tokens_of(processor, stretches, expansion)
     if not any(weights):
         raise ValueError("an exchange without anything to learn")
@@ -94,6 +95,18 @@ def encode_conversation(
     of_tokens = layout.of_tokens(processor, ids, pictures)
     pictures.pop("num_tiles", None)
     return Encoded(ids, ids.where(weighed > 0, IGNORED), weighed, pictures, of_tokens, pictured=pictured)
+
+
+def prepared(processor: Any, picture: Image.Image) -> tuple[str, dict[str, torch.Tensor]]:
+    """The text that stands for a picture, and what the model takes of it.
+
+    Raises:
+        PictureError: the processor refuses it, for its shape mostly.
+    """
+    try:
+        return prepare(processor, picture)
+    except ValueError as error:
+        raise PictureError(f"the model's processor refuses the picture: {error}", hint="crop or scale it") from error
 
 
 def tokens_of(processor: Any, stretches: Sequence[Stretch], expansion: str = "") -> tuple[list[int], list[float], int]:
@@ -191,7 +204,8 @@ def collate(
         unmarked = torch.full((1,), IGNORED)
         batch["marks"] = torch.stack([pad_to(unmarked if row.marks is None else row.marks, IGNORED) for row in rows])
     if any(row.positions is not None for row in rows):
-        plain = torch.arange(length)
+        axes = next(row.positions.shape[:-1] for row in rows if row.positions is not None)
+        plain = torch.arange(length).expand(*axes, length)
         given = [plain if row.positions is None else pad_to(row.positions, 0) for row in rows]
         batch["position_ids"] = torch.stack(given, dim=-2)
         if all(row.conversations == 1 for row in rows):

@@ -12,9 +12,8 @@ from typing import Any
 from PIL import Image
 
 from stepsight.data.staged_rows import StagedRow
-from stepsight.engines.transformers.pictures import prepare
 from stepsight.training.chat import Exchange, written
-from stepsight.training.encoding import tokens_of
+from stepsight.training.encoding import prepared, tokens_of
 from stepsight.training.families import layout_of
 from stepsight.world.lessons import Span
 
@@ -104,7 +103,7 @@ class Lengths:
         if size is None:
             return ""
         if size not in self._expansions:
-            self._expansions[size] = prepare(self.processor, Image.new("RGB", size))[0]
+            self._expansions[size] = prepared(self.processor, Image.new("RGB", size))[0]
         return self._expansions[size]
 
 
