@@ -14,7 +14,7 @@ from tests.engines.transformers.tiny import filler_of
 from stepsight.engines.transformers.families import family_of
 from stepsight.errors import ModelError, PictureError
 from stepsight.protocols import Turn
-from stepsight.training.encoding import IGNORED, blank_row, check_stretch, collate, encode_conversation
+from stepsight.training.encoding import IGNORED, check_stretch, collate, encode_conversation
 from stepsight.training.families import check_trainable, layout_of
 from stepsight.training.losses import sft_loss
 from stepsight.training.packing import check_packing, join
@@ -172,23 +172,6 @@ def test_rows_with_and_without_pictures_share_a_batch(family: str) -> None:
 
 
 @every_family
-def test_a_filler_lets_the_vision_tower_run_and_changes_nothing(family: str) -> None:
-    made = tiny(family)
-    rows = [encoded(made.processor, None), encoded(made.processor, None, SHORT)]
-    plain, own = loss_and_gradients(made, collate(rows, pad_of(made)))
-    seen = {name for name, value in made.model.named_parameters() if value.grad is not None}
-    batch = collate(rows, pad_of(made), filler=blank_row(made.processor))
-    assert "pixel_values" in batch
-    filled, other = loss_and_gradients(made, batch)
-    assert filled == pytest.approx(plain, abs=1e-6)
-    assert_alike(own, other)
-    more = {name for name, value in made.model.named_parameters() if value.grad is not None} - seen
-    assert any("vision" in name or "visual" in name for name in more)
-    pictured = [encoded(made.processor, PICTURES[0])]
-    assert len(collate(pictured, pad_of(made), filler=blank_row(made.processor))["input_ids"]) == 1
-
-
-@every_family
 def test_packed_rows_have_the_loss_of_padded_ones_or_are_refused(family: str) -> None:
     made = tiny(family)
     # Pictures at different places, so that one row's layout is not another's.
@@ -211,13 +194,6 @@ def test_packed_rows_have_the_loss_of_padded_ones_or_are_refused(family: str) ->
     packed, other = loss_and_gradients(made, batch)
     assert packed == pytest.approx(padded, abs=1e-5)
     assert_alike(own, other)
-    texts = [rows[1], rows[3]]
-    with torch.no_grad():
-        padded, _ = sft_loss(made.model, collate(texts, pad_of(made)))
-        batch = collate([join(made.processor, texts)], pad_of(made), filler=blank_row(made.processor))
-        packed, _ = sft_loss(made.model, batch)
-    assert "pixel_values" in batch
-    assert float(packed) == pytest.approx(float(padded), abs=1e-5)
 
 
 def test_the_reason_why_gemma_is_not_packed_still_holds() -> None:

@@ -66,20 +66,3 @@ def test_the_weight_of_marks_is_their_share_of_the_loss(processor: Any, model: A
     alone, _ = sft_loss(model, batch)
     assert float(value.detach()) == pytest.approx(float(alone.detach() + weight * seen["marks_loss"].detach()))
     assert not model.model.language_model.layers[0]._forward_hooks
-
-
-def test_the_loss_goes_through_whatever_is_wrapped_around_the_model(processor: Any, model: Any) -> None:
-    # Mixed precision, adapters and shards are such wrappers: past them, they would have no effect.
-    class Wrapped(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module, self.calls = model, 0
-
-        def forward(self, **inputs: Any) -> Any:
-            self.calls += 1
-            return self.module(**inputs)
-
-    batch = collate(rows(processor, "read", 2), processor.tokenizer.pad_token_id)
-    wrapped = Wrapped()
-    assert torch.equal(sft_loss(wrapped, batch)[0], sft_loss(model, batch)[0])
-    assert wrapped.calls == 1

@@ -166,9 +166,7 @@ def _tokenised(tokenizer: Any, text: str, cuts: Sequence[int]) -> tuple[list[int
     return ids, spans
 
 
-def collate(
-    rows: Sequence[Encoded], pad: int, multiple: int = 32, *, filler: Encoded | None = None
-) -> dict[str, torch.Tensor]:
+def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, torch.Tensor]:
     """Pad on the right to a common length.
 
     No attention mask is needed: attention is causal (Gemma's pictures apart, which are never padding), and what follows
@@ -178,9 +176,6 @@ def collate(
         rows: a batch.
         pad: the token to pad with.
         multiple: of which the length is one.
-        filler: a row with a picture and nothing learned (`blank_row`), which joins a batch without pictures. Several
-            devices wait for one another in the vision tower, so that all of them must run it or none; the loss stays
-            the same. None leaves such a batch without.
 
     Returns:
         `input_ids`, `labels`, `weights`: [rows, length]; what the processor makes of pictures, as the model takes it;
@@ -188,8 +183,6 @@ def collate(
         length], if a row has positions of its own; of conversations behind one another `position_ids` alone, from
         which the library sees where one ends ([4, rows, length] where positions have axes).
     """
-    if filler is not None and not any(row.pictures for row in rows):
-        rows = [*rows, filler]
     length = -(-max(len(row.ids) for row in rows) // multiple) * multiple
 
     def pad_to(values: torch.Tensor, filler: float) -> torch.Tensor:
@@ -213,12 +206,6 @@ def collate(
             batch["attention_mask"] = torch.ones_like(batch["input_ids"])
     facts = facts_of_rows([row.of_tokens for row in rows], [len(row.ids) for row in rows], length)
     return batch | facts | pictures_of_rows([row.pictures for row in rows])
-
-
-def blank_row(processor: Any) -> Encoded:
-    """A row with a white picture of which nothing is learned; see `collate`."""
-    row = encode_exchange(processor, "-", Image.new("RGB", (32, 32), "white"), (Span("-"),))
-    return replace(row, labels=torch.full_like(row.labels, IGNORED), weights=torch.zeros_like(row.weights))
 
 
 def mark_tokens(tokenizer: Any, row: Encoded, text: str, marks: Sequence[Mark], *, end_weight: float = 1.0) -> Encoded:

@@ -23,19 +23,18 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
 
     Verdicts are the heaviest tokens of a batch, if any weighs more than a token of an answer.
 
-    Logits are computed at labelled positions only; most positions of a batch have no label. The model itself is
-    called, not its parts, so that whatever is wrapped around it (mixed precision, adapters, shards) has its effect.
+    Logits are computed at labelled positions only; most positions of a batch have no label.
 
     Args:
-        model: an image-text-to-text model of transformers, or a wrapper around one.
+        model: an image-text-to-text model of transformers (`model.model` gives hidden states, `lm_head` logits).
         batch: as made by `encoding.collate`.
     """
-    targets = batch["labels"][:, 1:]
-    where = targets != IGNORED
-    before = functional.pad(where, (0, 1), value=False)  # [rows, length]: what the labelled tokens follow
     inputs = {name: value for name, value in batch.items() if name not in _TAUGHT}
     with blank_rows_unseen(model, batch):
-        logits = model(**inputs, use_cache=False, logits_to_keep=before).logits.float()  # [labelled, vocabulary]
+        hidden = model.model(**inputs, use_cache=False).last_hidden_state  # [rows, length, hidden]
+    targets = batch["labels"][:, 1:]
+    where = targets != IGNORED
+    logits = model.lm_head(hidden[:, :-1][where]).float()  # [labelled, vocabulary]
     losses = functional.cross_entropy(logits, targets[where], reduction="none")
     weights = batch["weights"][:, 1:][where]
     loss = (losses * weights).sum() / weights.sum()

@@ -47,8 +47,7 @@ class StagedDataset(Dataset[Encoded]):
         rows: the numbers of the rows that are left, which `open_rows` reads.
         faults: one error for each row that is unsound.
         cut, left_out: how many rows are longer than `data.context`, and are cut behind it, or left out.
-        pictured: how many rows have a picture. If not all have, a batch may be without any; several devices then need
-            a `filler` (`encoding.collate`).
+        pictured: how many rows have a picture; if not all have, a batch may be without any.
 
     Raises:
         InputError: no row is left.
