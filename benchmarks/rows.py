@@ -16,7 +16,7 @@ import tempfile
 import time
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -78,7 +78,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     folder = str(files("stepsight") / "pico")
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = cast(Any, AutoProcessor).from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder)
     with tempfile.TemporaryDirectory() as made:
         plain = write_rows(Path(made), chosen.rows, chosen.seed)
