@@ -198,3 +198,14 @@ def test_many_threads_may_read_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert seen == [picture_hash(scene())] * 8
+
+
+def test_bytes_at_hand_are_read_as_their_file_would_be(tmp_path: Path) -> None:
+    data = encoded(scene(), "PNG")
+    nowhere = tmp_path / "in a table.png"
+    assert check_picture(nowhere, data=data) == (6, 4)
+    assert load_picture(nowhere, data=data).tobytes() == scene().tobytes()
+    cut = encoded(scene(64, 64), "BMP")[:5000]
+    for broken, reason in ((b"", "is empty"), (b"text", "is not a picture"), (cut, "cut short")):
+        with pytest.raises(PictureError, match=f"in a table.png.*{reason}"):
+            load_picture(nowhere, data=broken)

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -25,26 +26,29 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _opening = threading.Lock()
 
 
-def check_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def check_picture(path: Path, *, data: bytes | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Read only the header of `path` and return (width, height) in pixels as stored, before any turning.
+
+    With `data`, the bytes of the file that are at hand already, `path` is no more than its name.
 
     Raises:
         PictureError: there is no such file, it is no picture, or it has more than `max_pixels`.
     """
-    with _opened(path, max_pixels) as image:
+    with _opened(path, data, max_pixels) as image:
         return image.size
 
 
-def load_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_picture(path: Path, *, data: bytes | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read `path` as an RGB picture, turned as its EXIF orientation says.
 
     Of an animation this is the first frame. Transparent parts become white, for most see-through pictures are diagrams
-    in dark ink. 16-bit grey is scaled to 8 bits, where Pillow alone would cut it off at 255.
+    in dark ink. 16-bit grey is scaled to 8 bits, where Pillow alone would cut it off at 255. `data` as for
+    `check_picture`.
 
     Raises:
         PictureError: as `check_picture`, or the data after the header are broken or cut short.
     """
-    with _opened(path, max_pixels) as opened:
+    with _opened(path, data, max_pixels) as opened:
         if opened.mode == "F":
             raise PictureError(f"{path} holds real numbers, not colours", hint="save it as an 8-bit picture")
         try:
@@ -67,10 +71,10 @@ def picture_hash(image: Image.Image) -> str:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """Open `path` with its header read and its size checked."""
+def _opened(path: Path, data: bytes | None, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """Open `path`, or its bytes, with its header read and its size checked."""
     try:
-        image = _open(path)
+        image = _open(path if data is None else BytesIO(data))
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {path}", hint="check the path of the picture") from error
     except IsADirectoryError as error:
@@ -78,7 +82,8 @@ def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError as error:
         raise _too_large(f"{path} has far too many pixels", max_pixels) from error
     except UnidentifiedImageError as error:
-        reason = "is empty" if path.stat().st_size == 0 else "is not a picture that can be read"
+        size = path.stat().st_size if data is None else len(data)
+        reason = "is empty" if size == 0 else "is not a picture that can be read"
         raise PictureError(f"{path} {reason}", hint=f"use one of {', '.join(FORMATS)}") from error
     except OSError as error:
         raise PictureError(f"{path} cannot be read: {error.strerror or error}", hint="check the file") from error
@@ -94,11 +99,11 @@ def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
         yield image
 
 
-def _open(path: Path) -> ImageFile.ImageFile:
+def _open(source: Path | BytesIO) -> ImageFile.ImageFile:
     # Our own limit replaces Pillow's warning. Warning filters belong to the whole process, hence the lock.
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(path, formats=FORMATS)
+        return Image.open(source, formats=FORMATS)
 
 
 def _too_large(what: str, max_pixels: int) -> PictureError:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from tests.data.datasets import answer, pairs, row, save, write_pictures
 
+from stepsight.data.exporting import chat_of
 from stepsight.data.row_pictures import check_folder_of_pictures
 from stepsight.data.staged_rows import PlacedRow, SetAside, StagedRow, dataset_files, read_rows, scan_rows
 from stepsight.errors import InputError
 from stepsight.jsonl import read_jsonl, write_jsonl
+from stepsight.pictures import load_picture
 
 
 def test_unsound_rows_are_set_aside_by_file_and_line(tmp_path: Path) -> None:
@@ -85,3 +87,35 @@ def test_an_archive_in_parts_is_named(tmp_path: Path) -> None:
         check_folder_of_pictures(tmp_path)
     with pytest.raises(InputError, match="no folder"):
         check_folder_of_pictures(tmp_path / "x")
+
+
+def test_a_system_turn_may_come_first_and_nowhere_else(tmp_path: Path) -> None:
+    system = {"from": "system", "value": " Be brief.\n"}
+    images = write_pictures(tmp_path / "images")
+    path = save(
+        tmp_path / "train.jsonl",
+        {"id": "1", "image": "sound.png", "conversations": [system, *pairs("a?", "b")]},
+        {"id": "2", "conversations": [*pairs("a?", "b"), system]},
+        {"id": "3", "conversations": [system, system, *pairs("a?", "b")]},
+        {"id": "4", "conversations": [system]},
+        {"id": "5", "conversations": [{"from": "system", "value": " "}, *pairs("a?", "b")]},
+    )
+    read = read_rows(path, images)
+    assert [(one.id, one.system, one.exchanges) for one in read.rows] == [
+        ("1", "Be brief.", [("a?", "b")]),
+        ("5", None, [("a?", "b")]),
+    ]
+    assert len(read.faults) == 3
+    write_jsonl(tmp_path / "again.jsonl", read.rows)
+    assert tuple(read_jsonl(tmp_path / "again.jsonl", StagedRow)) == read.rows
+    assert [message.role for message in chat_of(read.rows[0], images=None).messages] == ["system", "user", "assistant"]
+
+
+def test_a_rows_picture_has_its_size_read(tmp_path: Path) -> None:
+    images = write_pictures(tmp_path / "images")
+    path = save(tmp_path / "train.jsonl", row("seen", image="sound.png"), row("text"))
+    seen, text = scan_rows(path, images)
+    assert isinstance(seen, PlacedRow)
+    assert seen.size == load_picture(images / "sound.png").size
+    assert isinstance(text, PlacedRow)
+    assert text.size is None

@@ -44,7 +44,7 @@ def test_what_is_learned_is_the_assistants_text_and_its_end(exchanges: list[tupl
         whole = whole.replace("<|user|>", "<|user|>" + "<image>" * patches, 1)
     assert TOKENIZER.decode(row.ids.tolist()) == whole
     assert row.ids.tolist().count(TOKENIZER.convert_tokens_to_ids("<image>")) == (patches if picture else 0)
-    assert (row.pixels is not None) == picture
+    assert (row.pictured > 0) == picture
     assert torch.equal(row.labels != IGNORED, row.weights > 0)
     assert torch.equal(row.labels[row.labels != IGNORED], row.ids[row.labels != IGNORED])
 

@@ -16,7 +16,8 @@ from stepsight.stages import STAGES, Stage, render
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.graded import Graded, read_written
 from stepsight.training.losses import RewardLoss
-from stepsight.training.recipe import GradedAnswers, TrainRecipe
+from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe_data import GradedAnswers
 from stepsight.world.split import pose
 
 
@@ -75,7 +76,7 @@ def test_rows_are_the_same_for_ever_and_marked_at_words_and_ends(processor: Any,
         tags = [processor.tokenizer.decode([int(token)]).strip() for token in row.ids[ends]]
         assert tags == [stage.close for stage in STAGES]
         assert bool((row.marks[ends] != IGNORED).all())
-        assert row.pixels is not None
+        assert row.pictured
     assert any(row.positions is not None for row in rows)
     assert any((row.marks == 0).any() for row in rows if row.marks is not None)
 

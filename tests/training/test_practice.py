@@ -9,16 +9,16 @@ import torch
 
 from stepsight.training.encoding import Encoded
 from stepsight.training.practice import WINDOW, Practice
-from stepsight.training.recipe import WorldLessons
+from stepsight.training.recipe_data import WorldLessons
 
 LESSONS = WorldLessons(mixture={"answer": 0.4, "caption": 0.3, "screen": 0.3}, seed=5)
 
 
 def same(one: Encoded, other: Encoded) -> bool:
-    pixels = (one.pixels is None) == (other.pixels is None)
-    if one.pixels is not None and other.pixels is not None:
-        pixels = torch.equal(one.pixels, other.pixels)
-    return pixels and all(
+    pictures = one.pictures.keys() == other.pictures.keys() and all(
+        torch.equal(value, other.pictures[name]) for name, value in one.pictures.items()
+    )
+    return pictures and all(
         torch.equal(getattr(one, name), getattr(other, name)) for name in ("ids", "labels", "weights")
     )
 

@@ -8,7 +8,8 @@ import pytest
 
 from stepsight.errors import RecipeError
 from stepsight.recipes import load_recipe, save_resolved
-from stepsight.training.recipe import PicoSizes, StagedRows, TrainRecipe, WorldLessons
+from stepsight.training.recipe import PicoSizes, TrainRecipe
+from stepsight.training.recipe_data import StagedRows, WorldLessons
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -14,7 +14,7 @@ from stepsight.prompts.judge import judge_prompts
 from stepsight.training.encoding import MOST_GAPS, WIDEST_GAP, Encoded, collate, encode_exchange, stretch
 from stepsight.training.losses import sft_loss
 from stepsight.training.practice import Practice
-from stepsight.training.recipe import WorldLessons
+from stepsight.training.recipe_data import WorldLessons
 from stepsight.world.lessons import draw_lesson
 
 PICTURE = 9
@@ -28,8 +28,8 @@ def encoded(processor: Any, index: int) -> Encoded:
 @given(st.integers(0, 10**6), st.integers(0, 30), st.integers(0, 40))
 def test_positions_rise_by_one_but_for_a_few_gaps_behind_the_picture(seed: int, patches: int, text: int) -> None:
     ids = torch.tensor([1, 2, *[PICTURE] * patches, *range(20, 20 + text)])
-    row = Encoded(ids, ids, torch.ones(len(ids)), None)
-    found = stretch(row, random.Random(seed), PICTURE)
+    row = Encoded(ids, ids, torch.ones(len(ids)), pictured=2 + patches if patches else 0)
+    found = stretch(row, random.Random(seed))
     assert found.positions is not None
     steps = found.positions.diff()
     assert found.positions[0] == 0
@@ -80,7 +80,7 @@ def test_the_share_that_is_stretched_is_the_recipes(processor: Any) -> None:
 
 def test_rows_with_and_without_gaps_make_one_batch(processor: Any, model: Any) -> None:
     row = encoded(processor, 1)
-    longer = stretch(encoded(processor, 2), random.Random(1), processor.image_token_id)
+    longer = stretch(encoded(processor, 2), random.Random(1))
     batch = collate([row, longer], processor.tokenizer.pad_token_id)
     assert batch["position_ids"].shape == batch["input_ids"].shape == batch["attention_mask"].shape
     assert batch["position_ids"][0].tolist() == list(range(batch["input_ids"].shape[1]))

@@ -46,7 +46,7 @@ class Target(StrEnum):
 class ChatMessage(Record):
     """One turn."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     content: str
 
 
@@ -129,7 +129,7 @@ def export(
 
 def chat_of(row: StagedRow, *, images: Path | None) -> ChatRow:
     """A row as chat; paths start from `images`, or stay as they are if that is None."""
-    messages = []
+    messages = [] if row.system is None else [ChatMessage(role="system", content=row.system)]
     for number, (user, assistant) in enumerate(row.exchanges):
         head = PLACEHOLDER if row.image is not None and number == 0 else ""
         messages += [

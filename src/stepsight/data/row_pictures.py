@@ -53,19 +53,30 @@ def place_of(images: Path, name: str) -> Path | BadPicture:
     return images / name
 
 
-def fault_of(images: Path, name: str, *, decode: bool = False) -> BadPicture | None:
-    """What is wrong with a row's picture: its header alone is read, or, with `decode`, all of it."""
-    path = place_of(images, name)
+def fault_of(images: Path, name: str) -> BadPicture | None:
+    """What is wrong with a row's picture, as its header shows it."""
+    found = size_of(images, name)
+    return found if isinstance(found, BadPicture) else None
+
+
+def size_of(
+    images: Path, name: str, *, data: bytes | None = None, decode: bool = False
+) -> tuple[int, int] | BadPicture:
+    """Width and height of a row's picture, in pixels, or what is wrong with it.
+
+    Its header alone is read, or, with `decode`, all of it; `data` are its bytes if they are at hand.
+    """
+    path = place_of(images, name) if data is None else Path(name)
     if isinstance(path, BadPicture):
         return path
     try:
         if decode:
-            load_picture(path)
-        else:
-            check_picture(path)
+            return load_picture(path, data=data).size
+        return check_picture(path, data=data)
     except PictureError as error:
+        if data is not None:
+            return BadPicture(PictureFault.BROKEN if data else PictureFault.EMPTY, f"{error}")
         return BadPicture(_kind(path), f"{error}")
-    return None
 
 
 def _kind(path: Path) -> PictureFault:

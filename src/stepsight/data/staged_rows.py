@@ -3,7 +3,8 @@
     {"id": "...", "image": "sqa/train/8125/image.png", "conversations": [{"from": "human", "value": "..."},
      {"from": "gpt", "value": "<SUMMARY> ... </CONCLUSION>"}, ...]}
 
-Source: the file `train.jsonl` of Xkev/LLaVA-CoT-100k (98,582 rows). Rows with several pictures are not covered.
+Source: the file `train.jsonl` of Xkev/LLaVA-CoT-100k (98,582 rows). A first turn `"from": "system"`, as other datasets
+of this format have, is read as well. Rows with several pictures are not covered.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-from stepsight.data.row_pictures import PictureFault, fault_of
+from stepsight.data.row_pictures import BadPicture, PictureFault, size_of
 from stepsight.errors import InputError, RecordError
 from stepsight.jsonl import scan_lines
 from stepsight.records import Record
@@ -34,7 +35,7 @@ class Said(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    speaker: Literal["human", "gpt"] = Field(alias="from")
+    speaker: Literal["system", "human", "gpt"] = Field(alias="from")
     value: str
 
 
@@ -50,8 +51,10 @@ class StagedRow(BaseModel):
     @model_validator(mode="after")
     def _alternate(self) -> StagedRow:
         speakers = [said.speaker for said in self.conversations]
+        if speakers[:1] == ["system"]:
+            del speakers[0]
         if not speakers or speakers != ["human", "gpt"] * (len(speakers) // 2):
-            raise ValueError("conversations must be pairs of human and gpt")
+            raise ValueError("conversations must be pairs of human and gpt, behind one system turn at most")
         for said in self.conversations:
             if said.speaker == "gpt" and not said.value.strip():
                 raise ValueError("a reply is blank, so there is nothing to learn")
@@ -69,8 +72,15 @@ class StagedRow(BaseModel):
     @property
     def exchanges(self) -> list[tuple[str, str]]:
         """Pairs of user and assistant text, stripped, without marks of the picture's place."""
-        texts = [said.value.replace(PLACEHOLDER, "").strip() for said in self.conversations]
+        said = [one for one in self.conversations if one.speaker != "system"]
+        texts = [one.value.replace(PLACEHOLDER, "").strip() for one in said]
         return list(zip(texts[::2], texts[1::2], strict=True))
+
+    @property
+    def system(self) -> str | None:
+        """The text of the system turn, stripped, or None without one."""
+        first = self.conversations[0]
+        return first.value.strip() or None if first.speaker == "system" else None
 
     @property
     def source(self) -> str:
@@ -103,10 +113,11 @@ class SetAside(Record):
 
 @dataclass(frozen=True)
 class PlacedRow:
-    """A row and the number of its line."""
+    """A row, the number of its line (of its row in a table, from 1), and the width and height of its picture."""
 
     line: int
     row: StagedRow
+    size: tuple[int, int] | None = None
 
 
 def scan_rows(
@@ -132,12 +143,12 @@ def scan_rows(
             reason = f"{path}, line {line}, row {row.id}: {fault}"
             yield SetAside(file=path.name, line=line, id=row.id, kind=RowFault.FORMAT, reason=reason)
             continue
-        bad = None if row.image is None else fault_of(images, row.image, decode=decode)
-        if bad is not None:
-            reason = f"{path}, line {line}, row {row.id}: {bad.detail}"
-            yield SetAside(file=path.name, line=line, id=row.id, kind=bad.kind, reason=reason)
+        size = None if row.image is None else size_of(images, row.image, decode=decode)
+        if isinstance(size, BadPicture):
+            reason = f"{path}, line {line}, row {row.id}: {size.detail}"
+            yield SetAside(file=path.name, line=line, id=row.id, kind=size.kind, reason=reason)
             continue
-        yield PlacedRow(line, row)
+        yield PlacedRow(line, row, size)
 
 
 def _format_fault(row: StagedRow) -> str | None:

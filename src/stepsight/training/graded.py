@@ -14,9 +14,9 @@ from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Question, Record, Trace
 from stepsight.stages import Stage, render
-from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
+from stepsight.training.encoding import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
 from stepsight.training.practice import FAULTS, Windows
-from stepsight.training.recipe import GradedAnswers
+from stepsight.training.recipe_data import GradedAnswers
 from stepsight.world.drawing import draw_picture
 from stepsight.world.grading import grade
 from stepsight.world.lessons import Span
@@ -41,6 +41,8 @@ class Graded(Windows):
     def __init__(self, data: GradedAnswers, processor: Any, *, batch: int, length: int) -> None:
         super().__init__(seed=data.seed, batch=batch, length=length)
         self.data, self.processor = data, processor
+        if data.stretched:
+            check_stretch(processor)
         written = read_written(data.traces) if data.spoiled < 1 else []
         self.faulty = [one for one in written if one.faulty]
         self.sound = [one for one in written if not one.faulty]
@@ -67,7 +69,7 @@ class Graded(Windows):
         marks = grade(question, answer)
         row = mark_tokens(self.processor.tokenizer, row, answer, marks, end_weight=self.data.end_weight)
         if rng.random() < self.data.stretched:
-            row = stretch(row, rng, self.processor.image_token_id)
+            row = stretch(row, rng)
         return row
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +11,11 @@ from torch.nn import functional
 
 from stepsight.errors import InputError
 from stepsight.training.encoding import IGNORED
-from stepsight.training.recipe import Marks
+from stepsight.training.pictured import PICTURED
+from stepsight.training.recipe_data import Marks
+
+_TAUGHT = ("labels", "weights", "marks", PICTURED)
+"""What of a batch is not for the model."""
 
 
 def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -23,8 +29,9 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
         model: an image-text-to-text model of transformers (`model.model` gives hidden states, `lm_head` logits).
         batch: as made by `encoding.collate`.
     """
-    inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights", "marks")}
-    hidden = model.model(**inputs, use_cache=False).last_hidden_state  # [rows, length, hidden]
+    inputs = {name: value for name, value in batch.items() if name not in _TAUGHT}
+    with blank_rows_unseen(model, batch):
+        hidden = model.model(**inputs, use_cache=False).last_hidden_state  # [rows, length, hidden]
     targets = batch["labels"][:, 1:]
     where = targets != IGNORED
     logits = model.lm_head(hidden[:, :-1][where]).float()  # [labelled, vocabulary]
@@ -34,6 +41,30 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     verdicts = (weights > 1) & (weights == weights.max())
     right = (logits.argmax(-1) == targets[where]).float()
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
+
+
+@contextmanager
+def blank_rows_unseen(model: Any, batch: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Let rows without pictures see nothing where a batch has rows with some (Mllama).
+
+    A row by itself passes the cross-attention layers unchanged. In a batch with pictures the library's mask hides the
+    blank picture that stands in for one, and then looks at all of it: a row that is masked throughout is not masked.
+    What is there to look at is made zero here, so that what comes out of those layers is zero, as are its gradients.
+    """
+    if PICTURED not in batch:
+        yield
+        return
+    projector = next(module for name, module in model.named_modules() if name.endswith("multi_modal_projector"))
+
+    def blank(module: Any, inputs: Any, states: torch.Tensor) -> torch.Tensor:
+        seen = batch[PICTURED].view(-1, *[1] * (states.ndim - 1))
+        return states.where(seen, states.new_zeros(()))
+
+    hook = projector.register_forward_hook(blank)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class MarkedLoss:
@@ -111,8 +142,9 @@ class RewardLoss:
 
     def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, and how many ends of stages and words are told rightly, right and wrong ones apart."""
-        inputs = {name: value for name, value in batch.items() if name not in ("labels", "weights", "marks")}
-        hidden = model.model(**inputs, use_cache=False).last_hidden_state
+        inputs = {name: value for name, value in batch.items() if name not in _TAUGHT}
+        with blank_rows_unseen(model, batch):
+            hidden = model.model(**inputs, use_cache=False).last_hidden_state
         where = batch["marks"] != IGNORED
         right, wrong = model.lm_head.weight[self.words]
         odds = (hidden[where] @ (right - wrong)).float()  # [marked]

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import Encoded, encode_exchange, mark_tokens, stretch
-from stepsight.training.recipe import WorldLessons
+from stepsight.training.encoding import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
+from stepsight.training.recipe_data import WorldLessons
 from stepsight.world.corruption import EVERY_FAULT, LONG_FAULTS, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
 
 WINDOW = 8
 """Batches that are drawn together and sorted by length, so that little is spent on padding."""
 FAULTS = {"every": EVERY_FAULT, "own": OWN_FAULTS, "long": LONG_FAULTS}
+
+
+T = TypeVar("T")
+
+
+def by_length(rows: Sequence[T], batch: int, rng: random.Random, length: Callable[[T], int]) -> list[T]:
+    """Rows in an order in which every batch holds rows of like length; batches come in random order.
+
+    The last rows that fill no batch stay last.
+    """
+    whole = len(rows) // batch * batch
+    ordered = sorted(rows[:whole], key=length)
+    batches = [ordered[start : start + batch] for start in range(0, whole, batch)]
+    rng.shuffle(batches)
+    return [row for one in batches for row in one] + list(rows[whole:])
 
 
 class Windows(Dataset[Encoded]):
@@ -42,11 +57,7 @@ class Windows(Dataset[Encoded]):
 
     def _draw_window(self, number: int, size: int) -> list[Encoded]:
         rng = random.Random(f"practice:{self.seed}:{number}")
-        rows = self.draw(number, size, rng)
-        rows.sort(key=lambda row: len(row.ids))
-        batches = [rows[start : start + self.batch] for start in range(0, size, self.batch)]
-        rng.shuffle(batches)
-        return [row for batch in batches for row in batch]
+        return by_length(self.draw(number, size, rng), self.batch, rng, lambda row: len(row.ids))
 
 
 class Practice(Windows):
@@ -56,6 +67,8 @@ class Practice(Windows):
         super().__init__(seed=lessons.seed, batch=batch, length=length)
         self.lessons, self.processor = lessons, processor
         self.prompts = judge_prompts(lessons.judge_prompts)
+        if lessons.stretched:
+            check_stretch(processor)
 
     def draw(self, number: int, size: int, rng: random.Random) -> list[Encoded]:
         """Lessons of the mixture's kinds."""
@@ -78,6 +91,6 @@ class Practice(Windows):
                 row = mark_tokens(self.processor.tokenizer, row, lesson.user, lesson.marks)
             chance = random.Random(f"stretch:{self.lessons.seed}:{number * size + place}")
             if chance.random() < self.lessons.stretched:
-                row = stretch(row, chance, self.processor.image_token_id)
+                row = stretch(row, chance)
             rows.append(row)
         return rows

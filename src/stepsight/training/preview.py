@@ -11,6 +11,7 @@ import torch
 
 from stepsight.training.align import ABSENT, NAMES
 from stepsight.training.encoding import IGNORED, Encoded
+from stepsight.training.families import placeholder_of
 from stepsight.world.scene import CELLS, VALUES
 
 LEARNED = ("⟦", "⟧")
@@ -22,10 +23,12 @@ def preview_rows(rows: Sequence[Encoded], processor: Any) -> str:
     tokens = sum(len(row.ids) for row in rows)
     learned = sum(int((row.labels != IGNORED).sum()) for row in rows)
     longest = max(len(row.ids) for row in rows)
-    pictures = sum(row.pixels is not None for row in rows)
+    pictures = sum(row.pictured > 0 for row in rows)
+    packed = sum(row.conversations for row in rows)
+    behind = f" of {packed} conversations behind one another" if packed > len(rows) else ""
     counts = (
-        f"first batch: {len(rows)} rows, {pictures} with a picture; {tokens} tokens, {learned} of them learned; "
-        f"the longest row has {longest}"
+        f"first batch: {len(rows)} rows{behind}, {pictures} with a picture; {tokens} tokens, {learned} of them "
+        f"learned; the longest row has {longest}"
     )
     return f"{mark_learned(rows[0], processor)}\n\n{counts}"
 
@@ -39,10 +42,10 @@ def mark_learned(row: Encoded, processor: Any) -> str:
         if weight:
             text = f"{LEARNED[0]}{text}{LEARNED[1]}" + (f"x{weight:g}" if weight != 1 else "")
         parts.append(text)
-    picture = re.escape(processor.image_token)
+    picture = processor.tokenizer.convert_ids_to_tokens(placeholder_of(processor))
     return re.sub(
-        rf"(?:{picture}){{2,}}",
-        lambda run: f"{processor.image_token}x{len(run.group()) // len(processor.image_token)}",
+        rf"(?:{re.escape(picture)}){{2,}}",
+        lambda run: f"{picture}x{len(run.group()) // len(picture)}",
         "".join(parts),
     )
 

@@ -24,7 +24,8 @@ from stepsight.training.graded import Graded
 from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
-from stepsight.training.recipe import GradedAnswers, StagedRows, TrainRecipe, WorldLessons
+from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
 from stepsight.training.rows import StagedDataset
 from stepsight.training.start import start_model, start_processor
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
@@ -127,7 +128,7 @@ def _dataset(recipe: TrainRecipe, processor: Any) -> Any:
     if isinstance(recipe.data, GradedAnswers):
         return Graded(recipe.data, processor, batch=how.batch, length=length)
     if isinstance(recipe.data, StagedRows):
-        rows = StagedDataset(recipe.data, processor, length=length)
+        rows = StagedDataset(recipe.data, processor, batch=how.batch, length=length)
         if rows.faults:
             logger.warning("%d rows are set aside, %d are left", len(rows.faults), len(rows.rows))
             for fault in rows.faults[:SHOWN_FAULTS]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from stepsight.errors import ModelError, StepsightError
 from stepsight.recipes import load_recipe
+from stepsight.training.families import check_trainable
 from stepsight.training.pico import build_model, build_processor, build_tokenizer
 from stepsight.training.recipe import StartFromFolder, TrainRecipe
 from stepsight.world.scene import GRID
@@ -27,13 +28,14 @@ def start_processor(recipe: TrainRecipe, recipe_path: Path) -> Any:
         recipe_path: its file; if the start folder is missing, a recipe beside it may be the one that makes it.
 
     Raises:
-        ModelError: there is no such model, or it has no chat template.
+        ModelError: there is no such model, its family cannot be trained exactly, or it has no chat template.
     """
     if not isinstance(recipe.start, StartFromFolder):
         return build_processor(recipe.start.build, build_tokenizer())
     source = recipe.start.folder
     _check_folder(source, recipe_path)
     try:
+        check_trainable(AutoConfig.from_pretrained(source))
         processor = AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakSet
 
 import torch
+from PIL import Image
 
 from stepsight.engines.transformers.families.causal import Family, Seen
 from stepsight.errors import EngineError, PictureError
@@ -59,6 +60,29 @@ class Picture:
         """Bytes of its tensors."""
         held = [*self.inputs.values(), *([] if self.seen is None else self.seen.tensors)]
         return sum(tensor.nbytes for tensor in held)
+
+
+def prepare(processor: Any, image: Image.Image, *, alone: bool = True) -> tuple[str, dict[str, torch.Tensor]]:
+    """A picture as a processor prepares it, without the text: the processor's own per-picture steps.
+
+    Args:
+        processor: Of the model.
+        image: RGB.
+        alone: Whether it is the only picture of its conversation; to some families it then looks different.
+
+    Returns:
+        The text that stands for it in a prompt, and the tensors that the model takes of it (and `num_tiles`, where the
+        family counts tiles), each with a first axis of one picture or of its parts.
+    """
+    options = dict(getattr(processor, "images_kwargs", None) or {})
+    # One that is not alone is prepared beside itself, and the second one left.
+    images = [image] if alone else [[image, image]]
+    made = processor.image_processor(images, return_tensors="pt", **options)
+    expansion = str(processor.replace_image_token(made, image_idx=0))
+    inputs = {name: torch.as_tensor(made[name]) for name in _INPUTS if name in made}
+    if not alone:
+        inputs |= {name: inputs[name][:1] for name in ("pixel_values", "image_sizes")}
+    return expansion, inputs
 
 
 class PictureShelf:
@@ -145,16 +169,7 @@ class PictureShelf:
         return picture.seen
 
     def _read(self, path: Path, *, alone: bool) -> Picture:
-        image = load_picture(path)
-        # The processor's own per-picture steps, without the text: the expansion is spliced in by prompts.py. A picture
-        # that is not alone is prepared beside itself, and the second one left.
-        options = dict(getattr(self._processor, "images_kwargs", None) or {})
-        images = [image] if alone else [[image, image]]
-        made = self._processor.image_processor(images, return_tensors="pt", **options)
-        expansion = str(self._processor.replace_image_token(made, image_idx=0))
-        inputs = {name: torch.as_tensor(made[name]) for name in _INPUTS if name in made}
-        if not alone:
-            inputs |= {name: inputs[name][:1] for name in ("pixel_values", "image_sizes")}
+        expansion, inputs = prepare(self._processor, load_picture(path), alone=alone)
         digest = hashlib.sha256()
         for name, value in sorted(inputs.items()):
             digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

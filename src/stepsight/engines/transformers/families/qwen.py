@@ -25,25 +25,11 @@ class Qwen25VL(Family):
     text = ("qwen2_5_vl_text",)
 
     def positions(self, length: int, places: Ints, pictures: Sequence[Picture]) -> Ints | None:
-        """Text counts on along all axes; a picture's axes count its grid from where the text stopped."""
+        """See `grid_positions`."""
         if not pictures:
             return None
         merge = int(self.model.config.vision_config.spatial_merge_size)
-        made = np.zeros((3, length), dtype=np.int64)
-        column = position = start = 0
-        for picture in pictures:
-            first = int(places[start])
-            text = first - column
-            made[:, column:first] = position + np.arange(text)
-            position += text
-            frames, rows, columns = picture.grid
-            rows, columns = rows // merge, columns // merge
-            grid = np.indices((frames, rows, columns)).reshape(3, -1)
-            made[:, first : first + picture.tokens] = position + grid
-            position += max(rows, columns)
-            column, start = first + picture.tokens, start + picture.tokens
-        made[:, column:] = position + np.arange(length - column)
-        return made
+        return grid_positions(length, places, [picture.grid for picture in pictures], merge)
 
     def arguments(self, span: Span) -> dict[str, Any]:
         """As others, with positions of three axes where a prompt has pictures."""
@@ -86,3 +72,30 @@ class Qwen3VL(Qwen25VL):
     def _deep(self, output: Any) -> torch.Tensor | None:
         levels = [torch.cat(list(level)) for level in output.deepstack_features]
         return torch.stack(levels).to(self.model.dtype) if levels else None
+
+
+def grid_positions(length: int, places: Ints, grids: Sequence[tuple[int, int, int]], merge: int) -> Ints:
+    """Rotary positions of a sequence, (3, length), for time, row and column.
+
+    Text counts on along all axes; a picture's axes count its grid from where the text stopped.
+
+    Args:
+        length: Tokens of the sequence.
+        places: Positions of all placeholders, ascending.
+        grids: Frames, rows and columns of patches of each picture, in the order of their placeholders.
+        merge: So many rows, and columns, of patches become one of tokens.
+    """
+    made = np.zeros((3, length), dtype=np.int64)
+    column = position = start = 0
+    for frames, rows, columns in grids:
+        first = int(places[start])
+        text = first - column
+        made[:, column:first] = position + np.arange(text)
+        position += text
+        grid = np.indices((frames, rows // merge, columns // merge)).reshape(3, -1)
+        tokens = grid.shape[1]
+        made[:, first : first + tokens] = position + grid
+        position += max(rows // merge, columns // merge)
+        column, start = first + tokens, start + tokens
+    made[:, column:] = position + np.arange(length - column)
+    return made
