@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,6 @@ from torch import Tensor, nn
 from stepsight.errors import InputError, ModelError
 from stepsight.training.recipe_steps import Lora
 from stepsight.training.towers import name_of, text_model
-
-logger = logging.getLogger(__name__)
-
-ADAPTER = "adapter_model.safetensors"
-"""The file in which PEFT keeps an adapter's weights."""
 
 
 def add_adapters(model: Any, lora: Lora) -> PeftModel:

@@ -16,6 +16,7 @@ from stepsight.errors import InputError, ModelError, StepsightError
 from stepsight.training.devices import PATIENCE, Devices, fsdp_settings, rows_per_turn, zero3_settings
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.start import start_type
+from stepsight.training.towers import reached_by_pictures
 
 LIGER_FAMILIES = ("gemma3", "internvl", "llava", "mllama", "qwen2_5_vl", "qwen3_vl", "smolvlm")
 """Model types whose layers liger-kernel 0.8.5 replaces, of those that the engine runs."""
@@ -60,7 +61,7 @@ def training_arguments(recipe: TrainRecipe, model: Any, devices: Devices, steps:
         report_to=recipe.report_to,
         use_cpu=not torch.cuda.is_available(),
         # A batch without pictures leaves the vision tower without gradients on its device.
-        ddp_find_unused_parameters=True,
+        ddp_find_unused_parameters=any(one.requires_grad for one in reached_by_pictures(model)),
         ddp_timeout=int(PATIENCE.total_seconds()),
         fsdp=sharded,  # type: ignore[arg-type]
         fsdp_config=fsdp_settings(recipe, model) if sharded else None,

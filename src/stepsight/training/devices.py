@@ -88,6 +88,8 @@ def check_devices(recipe: TrainRecipe, devices: Devices, path: Path) -> None:
             "reward models and marks read weights of the word embeddings directly, which sharding takes apart",
             hint="keep the model whole on each device: --set sharding.way=none",
         )
+    if way != "none" and recipe.optimisation.compile:
+        raise InputError("compiled models are not sharded", hint="leave out optimisation.compile")
     if way == "zero3":
         _require_deepspeed()
 

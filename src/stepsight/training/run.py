@@ -22,6 +22,7 @@ from stepsight.recipes import load_recipe, save_resolved
 from stepsight.training.adapters import add_adapters
 from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.arguments import check_options, training_arguments
+from stepsight.training.checkpoints import is_complete, last_checkpoint
 from stepsight.training.devices import Devices, check_devices, join_devices, launched_devices, wait_for_all
 from stepsight.training.encoding import collate
 from stepsight.training.graded import Graded
@@ -99,14 +100,14 @@ def train(
     wait_for_all(devices)
     falling = FallingByEpoch(recipe.optimisation, epoch) if recipe.optimisation.schedule == "step" else None
     trainer = _trainer(recipe, model, processor, dataset, devices, steps, falling)
-    checkpoint = _last_checkpoint(folder)
+    checkpoint = last_checkpoint(folder)
     stop = StopWhenAsked()
     trainer.add_callback(stop)
     with listen_for_stops(stop):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.stopped:
         if devices.main:
-            kept = _last_checkpoint(folder)
+            kept = last_checkpoint(folder)
             print(f"stopped at {kept}; the same command goes on from there", file=sys.stderr, flush=True)
         raise KeyboardInterrupt
     _save(recipe, trainer, processor, begun, devices)
@@ -140,28 +141,13 @@ def _save(
 
 def _prepare(folder: Path, recipe: TrainRecipe, *, afresh: bool) -> None:
     """Make the run's folder, without what an earlier run left there: all of it, or checkpoints that are torn."""
-    left = [path for path in folder.glob("checkpoint-*") if afresh or not _is_whole(path)]
+    left = [path for path in folder.glob("checkpoint-*") if afresh or not is_complete(path)]
     for path in (*left, *((folder / "model", folder / "adapter", folder / "runs") if afresh else ())):
         shutil.rmtree(path, ignore_errors=True)
     if afresh:
         (folder / "log.jsonl").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(recipe, folder / "recipe.yaml")
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole."""
-    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether `trainer_state.json`, which is written last, is there and was not cut short."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _dataset(recipe: TrainRecipe, processor: Any) -> tuple[Any, int]:

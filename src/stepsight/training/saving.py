@@ -15,14 +15,11 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from stepsight.errors import ModelError
-from stepsight.training.adapters import ADAPTER, merge_adapters, save_adapters
+from stepsight.training.adapters import merge_adapters, save_adapters
+from stepsight.training.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SHARDS
 
 if TYPE_CHECKING:
     from stepsight.training.trainer import StagedTrainer
-
-SHARDS = "pytorch_model_fsdp_0"
-"""Folder of a checkpoint in which accelerate keeps the shards of the weights."""
-_ADAPTER_CONFIG = "adapter_config.json"
 
 
 def gather_weights(trainer: StagedTrainer) -> dict[str, torch.Tensor]:
@@ -71,11 +68,6 @@ def save_beside(folder: Path, model: Any, processor: Any) -> None:
         model.generation_config.save_pretrained(folder)
 
 
-def is_part(folder: Path) -> bool:
-    """Whether a folder is a checkpoint whose weights are in shards, or are adapters without their base model."""
-    return (folder / SHARDS).is_dir() or (folder / _ADAPTER_CONFIG).is_file()
-
-
 def make_whole(folder: Path, out: Path) -> None:
     """Write a whole model from a checkpoint in shards, from adapters, or from adapters in shards.
 
@@ -87,7 +79,7 @@ def make_whole(folder: Path, out: Path) -> None:
     disable_fsdp_ram_efficient_loading()
     try:
         weights = _read_shards(folder) if (folder / SHARDS).is_dir() else {}
-        if (folder / _ADAPTER_CONFIG).is_file():
+        if (folder / ADAPTER_CONFIG).is_file():
             model = _merged(folder, weights)
         else:
             config = AutoConfig.from_pretrained(folder)
@@ -124,6 +116,6 @@ def _merged(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     base = models.from_pretrained(name, dtype=torch.float32)
     with tempfile.TemporaryDirectory() as made:
         if weights:
-            save_file(weights, Path(made) / ADAPTER)
+            save_file(weights, Path(made) / ADAPTER_WEIGHTS)
             PeftConfig.from_pretrained(str(folder)).save_pretrained(made)
         return merge_adapters(base, Path(made) if weights else folder)

@@ -15,12 +15,14 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, gather_object
 from peft import PeftModel
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import Trainer, TrainerCallback
 
 from stepsight.errors import ModelError
 from stepsight.training.adapters import load_adapters
+from stepsight.training.checkpoints import SHARDS
 from stepsight.training.pictureless import BLANK, LeaveUnseen
-from stepsight.training.saving import SHARDS, save_beside
+from stepsight.training.saving import save_beside
 
 Batch = dict[str, torch.Tensor]
 
@@ -73,6 +75,10 @@ class StagedTrainer(Trainer):
         super().create_accelerator_and_postprocess()
         if self.args.fsdp and not self.is_fsdp_enabled:
             raise ModelError("accelerate does not shard on this kind of device", hint="use sharding.way: none")
+        if self.args.fsdp and self.args.bf16:
+            # accelerate's own choice sums gradients up, and gives the loss, in bfloat16.
+            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
 
     def _prepare_for_training(self, *arguments: Any) -> Any:
         # Here and not earlier: liger may have put another forward in place.
