@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,16 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-import stepsight
 from stepsight.training import interrupts
 from stepsight.training.checkpoints import last_checkpoint
 from stepsight.training.interrupts import StopWhenAsked, listen_for_stops
 from stepsight.training.run import train
 
+from .launching import ALONE, begin, step_of, stop_behind
 from .runs import logged, losses, staged_rows, write
-
-PATIENCE = 300.0
-"""Seconds that a process may take to begin, on a machine that has much else to do."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -52,30 +46,6 @@ def test_a_wish_is_granted_behind_the_step_unless_it_was_the_last() -> None:
         assert (stop.stopped, control.should_save, control.should_training_stop) == (stopped,) * 3
 
 
-def begin(recipe: Path) -> subprocess.Popen[str]:
-    environment = {"PYTHONPATH": str(Path(stepsight.__file__).parents[1]), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "stepsight", "train", str(recipe)],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
-    """Until a checkpoint of that step, or a later one, is complete."""
-    end = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < end:
-        checkpoint = last_checkpoint(folder)
-        if checkpoint is not None and int(checkpoint.name.rpartition("-")[2]) >= step:
-            return
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError(f"no checkpoint of step {step}: {process.communicate()}")
-
-
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_a_stopped_and_a_killed_run_go_on_to_the_same_losses(tmp_path: Path, start: dict[str, str]) -> None:
     # Dropout makes losses depend on the state of the random numbers, a worker reads ahead, adapters are kept apart.
@@ -84,21 +54,17 @@ def test_a_stopped_and_a_killed_run_go_on_to_the_same_losses(tmp_path: Path, sta
     train(write(tmp_path, "whole", **same, optimisation=how))
     recipe, folder = write(tmp_path, "broken", **same, optimisation=how), tmp_path / "broken"
 
-    process = begin(recipe)
-    wait_for_step(process, folder, 4)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
-    _, said = process.communicate(timeout=PATIENCE)
+    process = begin(ALONE, "-m", "stepsight", "train", str(recipe))
+    said = stop_behind(process, folder, 4, signal.SIGINT)
     assert process.returncode == 130, said
     stopped = last_checkpoint(folder)
     assert stopped is not None
     assert f"stopped at {stopped}; the same command goes on from there" in said
-    assert stopped.name == f"checkpoint-{logged(folder)[-1]['step']}"
+    assert step_of(stopped) == logged(folder)[-1]["step"]
     assert not (folder / "model").exists()
 
-    process = begin(recipe)
-    wait_for_step(process, folder, int(stopped.name.rpartition("-")[2]) + 4)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=PATIENCE)
+    process = begin(ALONE, "-m", "stepsight", "train", str(recipe))
+    stop_behind(process, folder, step_of(stopped) + 4, signal.SIGKILL)
     assert not (folder / "model").exists()
     torn = folder / "checkpoint-61"
     torn.mkdir()
