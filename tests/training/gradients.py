@@ -17,11 +17,11 @@ from stepsight.training.trainer import LogFile
 class Recorder(LogFile):
     """Keeps the gradients of the last step in the run's folder, as `gradients.pt`."""
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Keep them."""
         kept = {
             name: value.grad.full_tensor() if isinstance(value.grad, DTensor) else value.grad.clone()
-            for name, value in model.named_parameters()
+            for name, value in given["model"].named_parameters()
             if value.grad is not None
         }
         if state.is_world_process_zero:

@@ -29,6 +29,7 @@ def begin(launcher: tuple[str, ...], *what: str) -> subprocess.Popen[str]:
     environment = {
         "PYTHONPATH": os.pathsep.join((str(Path(stepsight.__file__).parents[1]), str(root))),
         "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
         "TQDM_DISABLE": "1",
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "300",
     }

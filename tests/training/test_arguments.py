@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stepsight.errors import InputError, ModelError, StepsightError
 from stepsight.recipes import load_recipe
@@ -16,7 +17,7 @@ from stepsight.training.devices import Devices
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.run import train
 
-from .runs import staged_rows, write
+from .runs import losses, staged_rows, weights, write
 
 
 def told(folder: Path, model: Any, start: dict[str, str], **how: Any) -> Any:
@@ -46,6 +47,18 @@ def test_a_bound_and_checkpointing_are_passed_on(tmp_path: Path, model: Any, sta
     model.model.vision_tower.requires_grad_(False)
     model.model.multi_modal_projector.requires_grad_(False)
     assert not told(tmp_path, model, start, batch=8).ddp_find_unused_parameters
+
+
+def test_bfloat16_is_what_is_computed_in(tmp_path: Path, start: dict[str, str]) -> None:
+    data = staged_rows(tmp_path, "pt")
+    found = {}
+    for bf16 in (False, True):
+        how = {"steps": 1, "bf16": bf16}
+        folder = train(write(tmp_path, f"bf16-{bf16}", start=start, data=data, optimisation=how)).parent
+        (found[bf16],) = losses(folder)
+        assert all(value.dtype == torch.float32 for value in weights(folder / "model").values())
+    assert found[True] == pytest.approx(found[False], rel=1e-2)
+    assert found[True] != found[False]
 
 
 def test_liger_is_for_cards_and_some_families(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stepsight.errors import InputError, StepsightError
 from stepsight.recipes import load_recipe
-from stepsight.training import devices
 from stepsight.training.devices import (
     Devices,
     check_devices,
@@ -62,6 +62,7 @@ def test_a_batch_is_divided_over_devices_and_turns(tmp_path: Path) -> None:
         ({"data": {"mixture": {"read": 1}, "marks": {}}, "sharding": SHARDED}, 2, "keep the model whole"),
         ({"sharding": SHARDED, "optimisation": {"compile": True}}, 2, "compiled models"),
         ({"sharding": {"way": "zero3"}}, 2, "deepspeed is not installed"),
+        ({"sharding": {"way": "zero3"}, "start": {"folder": "a"}, "lora": {}}, 2, "adapters are not gathered"),
     ],
 )
 def test_what_is_not_exact_is_refused(tmp_path: Path, changes: dict[str, Any], count: int, fault: str) -> None:
@@ -106,7 +107,7 @@ def test_zero3_is_told_what_the_recipe_says(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_cards_need_a_process_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(InputError, match="4 graphics cards are visible") as caught:
         check_devices(recipe(tmp_path), Devices(), Path("a.yaml"))

@@ -14,12 +14,12 @@ from .runs import losses, staged_rows, write
 
 
 def recipe(folder: Path, start: dict[str, str], kind: str, name: str, **how: Any) -> Path:
-    changes: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "rows": {"data": staged_rows(folder, "pttptptt")},
         "marks": {"data": {"mixture": {"screen": 0.4, "read": 0.6}, "seed": 3, "marks": {"wrong": 3.0}}},
         "reward": {"task": "reward", "data": {"spoiled": 1.0, "end_weight": 4.0}},
-    }[kind]
-    changes["sharding"] = {"way": how.pop("way", "none")}
+    }
+    changes = kinds[kind] | {"sharding": {"way": how.pop("way", "none")}}
     one_step = {"steps": 1, "batch": 8, "warmup": 0, "clip": "off", "save_every": 5}
     return write(folder, f"{kind}-{name}", start=start, **changes, optimisation=one_step | how)
 

@@ -18,7 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import disable_fsdp_ram_efficient_loading, enable_fsdp_ram_efficient_loading
 
 from stepsight.errors import InputError, ModelError, StepsightError
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe import StartFromFolder, TrainRecipe
 from stepsight.training.recipe_data import WorldLessons
 from stepsight.training.recipe_steps import Optimisation
 
@@ -90,6 +90,8 @@ def check_devices(recipe: TrainRecipe, devices: Devices, path: Path) -> None:
         )
     if way != "none" and recipe.optimisation.compile:
         raise InputError("compiled models are not sharded", hint="leave out optimisation.compile")
+    if way == "zero3" and recipe.lora:
+        raise InputError("adapters are not gathered from DeepSpeed's shards", hint="use sharding.way: fsdp")
     if way == "zero3":
         _require_deepspeed()
 
@@ -122,7 +124,9 @@ def join_devices(recipe: TrainRecipe, devices: Devices) -> None:
         PartialState(timeout=PATIENCE)
     else:
         PartialState(cpu=True, timeout=PATIENCE)
-    if recipe.sharding.way == "fsdp":
+    # New layers are put on top of real weights only, which every process then reads.
+    grows = isinstance(recipe.start, StartFromFolder) and recipe.start.grow > 0
+    if recipe.sharding.way == "fsdp" and not grows:
         enable_fsdp_ram_efficient_loading()
     else:
         disable_fsdp_ram_efficient_loading()

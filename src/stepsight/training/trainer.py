@@ -128,7 +128,8 @@ class StagedTrainer(Trainer):
         counts = torch.cat([weights, weights.new_tensor([len(blank) - sum(blank)])]).to(device)
         if self.args.world_size > 1:
             counts = self.accelerator.reduce(counts, reduction="sum")
-        self.pictured = bool(counts[-1])
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # elsewhere it is not worth waiting for a card
+            self.pictured = bool(counts[-1])
         return counts[:-1]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -1,0 +1,35 @@
+"""Every family can be sharded: two steps over two processes give the losses and the weights of one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.engines.transformers.tiny_models import FAMILIES
+from transformers import AutoModelForImageTextToText
+
+from .families import two_steps
+from .launching import TORCHRUN, launch
+from .runs import losses
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("families")
+    launch(TORCHRUN, str(Path(__file__).with_name("families.py")), str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sharded_families_learn_the_same(family: str, sharded: Path, tmp_path: Path) -> None:
+    one = two_steps(family, tmp_path, way="none", accumulate=2)
+    two = sharded / f"{family}-fsdp"
+    assert len(losses(one)) == 2
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+    models: Any = AutoModelForImageTextToText
+    wanted, found = (models.from_pretrained(folder / "model").state_dict() for folder in (one, two))
+    assert wanted.keys() == found.keys()
+    for name, value in wanted.items():
+        assert torch.allclose(value, found[name], atol=1e-4), name
