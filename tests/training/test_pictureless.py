@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pytest
 import torch
 from PIL import Image
 
 from stepsight.training.encoding import collate, encode_exchange
 from stepsight.training.losses import sft_loss
-from stepsight.training.pictureless import BLANK, LeaveUnseen, WithPicture
+from stepsight.training.pictureless import BLANK, LeaveUnseen, WithPicture, begin_adam
 from stepsight.training.towers import reached_by_pictures
 from stepsight.world.lessons import Span
 
@@ -58,3 +59,22 @@ def test_a_batch_with_a_picture_stays_as_it_is(processor: Any) -> None:
     batch = WithPicture(plain, processor)(rows)
     assert BLANK not in batch
     assert all(torch.equal(value, batch[name]) for name, value in plain(rows).items())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_adam_begins_as_it_would_by_itself(fused: bool) -> None:
+    ends = []
+    for begun in (False, True):
+        torch.manual_seed(0)
+        late, soon = (torch.nn.Parameter(torch.randn(4)) for _ in range(2))
+        optimiser = torch.optim.AdamW([late, soon], lr=0.1, fused=fused)
+        if begun:
+            begin_adam(optimiser)
+            assert len(optimiser.state) == 2
+        for step in range(4):
+            optimiser.zero_grad()
+            loss = (soon**2).sum() + ((late**2).sum() if step > 1 else 0)
+            torch.autograd.backward(loss)
+            optimiser.step()
+        ends.append(torch.cat([late, soon]))
+    assert torch.equal(*ends)

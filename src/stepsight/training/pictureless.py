@@ -55,8 +55,30 @@ class LeaveUnseen(TrainerCallback):
     def __init__(self, trainer: StagedTrainer) -> None:
         self.trainer = trainer
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Of a sharded model, give the optimiser a state for every parameter."""
+        if self.trainer.is_fsdp_enabled:
+            begin_adam(self.trainer.optimizer)
+
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take them away."""
         if not self.trainer.pictured:
             for parameter in reached_by_pictures(self.trainer.model):
                 parameter.grad = None
+
+
+def begin_adam(optimiser: Any) -> None:
+    """Make the state with which Adam begins for every parameter that has none yet.
+
+    Adam itself does so with a parameter's first gradient. A checkpoint in shards is read for all parameters at once,
+    and one that was saved before some had a gradient could not be read.
+    """
+    for group in optimiser.param_groups:
+        for one in group["params"]:
+            if one not in optimiser.state:
+                step = torch.zeros((), dtype=torch.float32, device=one.device if group.get("fused") else "cpu")
+                optimiser.state[one] = {
+                    "step": step,
+                    "exp_avg": torch.zeros_like(one),
+                    "exp_avg_sq": torch.zeros_like(one),
+                }
