@@ -20,7 +20,7 @@ from stepsight.model_folders import resolve_model
 from stepsight.training.checkpoints import ADAPTER_WEIGHTS
 from stepsight.training.run import train
 
-from .runs import losses, staged_rows, weights, write
+from .runs import check_weights, losses, staged_rows, weights, write
 
 # PEFT still asks models by the name that transformers has left behind.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -68,8 +68,7 @@ def test_a_run_goes_on_with_its_adapters(trained: Path, tmp_path: Path, start: d
     shutil.rmtree(tmp_path / "run/checkpoint-4")
     again = train(write(tmp_path, start=start, data=data, lora=LORA, optimisation={"steps": 4}))
     assert losses(again.parent) == pytest.approx(losses(trained), abs=1e-5)
-    for name, value in weights(trained / "model").items():
-        assert torch.allclose(value, weights(again)[name], atol=1e-6), name
+    check_weights(trained / "model", again, atol=1e-6)
 
 
 def test_other_adapters_are_not_silently_passed_over(trained: Path, tmp_path: Path, start: dict[str, str]) -> None:

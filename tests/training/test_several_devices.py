@@ -18,7 +18,7 @@ from stepsight.training.checkpoints import SHARDS, last_checkpoint
 from stepsight.training.run import train
 
 from .launching import ACCELERATE, TORCHRUN, begin, launch, step_of, stop_behind
-from .runs import logged, losses, staged_rows, weights, write
+from .runs import check_weights, logged, losses, staged_rows, write
 
 # Three rows in twelve have a picture, so that steps without any come up, and steps with one on one device only.
 PICTURED = "ttptttpttttp"
@@ -48,9 +48,7 @@ def sharded(folder: Path, start: dict[str, str]) -> tuple[Path, str]:
 def check_same(one: Path, other: Path, steps: int = 6) -> None:
     assert [line["step"] for line in logged(other)] == [*range(1, steps + 1), steps]
     assert losses(other) == pytest.approx(losses(one), abs=1e-4)
-    found = weights(other / "model")
-    for name, value in weights(one / "model").items():
-        assert torch.allclose(value, found[name], atol=1e-4), name
+    check_weights(one / "model", other / "model")
 
 
 def test_whole_copies_on_two_processes_equal_one(folder: Path, start: dict[str, str], one: Path) -> None:
