@@ -64,6 +64,9 @@ def test_long_commands_parse(page: Path) -> None:
             words = shlex.split(line)
             if words[0] == "stepsight":
                 check_stepsight(words[1:])
+            elif words[0] in ("torchrun", "accelerate"):
+                assert words[words.index("stepsight") - 1] == "-m", line
+                check_stepsight(words[words.index("stepsight") + 1 :])
             elif words[0] == "make":
                 assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
             elif words[0] in ("python", "sh"):

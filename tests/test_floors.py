@@ -73,7 +73,16 @@ FORBIDDEN = {
 }
 
 # Packages that are slow to import or not installed with the core, and the only modules that may mention them.
-MODEL_PACKAGES = {"torch", "torchvision", "transformers", "tokenizers", "safetensors", "accelerate", "huggingface_hub"}
+MODEL_PACKAGES = {
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "accelerate",
+    "huggingface_hub",
+    "peft",
+}
 MODEL_ROOMS = ("engines.transformers", "training", "pico", "rewards.remote.models")
 
 # Parts that get by on the standard library, pydantic, and what is named here.

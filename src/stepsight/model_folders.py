@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from stepsight.errors import InputError, ModelError
 from stepsight.prompts.judge import judge_prompts
 from stepsight.records import Record
+from stepsight.training.checkpoints import is_part
 
 PICO = "pico"
 """The name of the shipped model."""
@@ -64,6 +65,10 @@ def resolve_model(name: str) -> str:
     else:
         raise ModelError(
             f"there is no model folder {name!r}", hint=f"give a folder, a hub id such as owner/model, or {PICO}"
+        )
+    if is_part(folder):
+        raise ModelError(
+            f"the weights in {folder} are no whole model", hint=f"stepsight export --model {folder} --out NEW makes one"
         )
     if not any((folder / name).is_file() for name in ("config.json", DELTA)):
         raise ModelError(f"{folder} holds no config.json", hint="give the folder of a saved transformers model")

@@ -21,6 +21,16 @@ def processor() -> Any:
     return build_processor(SIZES, build_tokenizer())
 
 
+@pytest.fixture(scope="session")
+def start(processor: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The `start` of a recipe: a folder with a tiny pico."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    build_model(SIZES, processor.tokenizer).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return {"folder": str(folder)}
+
+
 @pytest.fixture
 def model(processor: Any) -> Any:
     """A new tiny pico, the same in every test."""

@@ -78,6 +78,13 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         (["data.mixture.answer=0"], "every weight is 0"),
         (["data={rows: a.jsonl}"], "data.images: is required"),
         (["start={build: {}}", "optimisation.blend=0.5"], "blend needs a folder"),
+        (["start={build: {}}", "lora={}"], "lora needs a folder"),
+        (["start={folder: a/b, grow: 1}", "lora={}"], "without grow"),
+        (["freeze_text=true", "lora={}"], "lora is for sft of the text model"),
+        (["optimisation.schedule=step"], "step falls by the epoch"),
+        (["optimisation.steps=null", "optimisation.epochs=1"], "epochs are counted over rows"),
+        (["optimisation.epochs=1"], "either steps or epochs"),
+        (["optimisation.batch=3", "optimisation.accumulate=2"], "no multiple of accumulate"),
         (["start={build: {picture: 100}}"], "picture (100) is no multiple of patch (16)"),
     ],
 )
@@ -86,6 +93,11 @@ def test_what_does_not_fit_together_is_said(tmp_path: Path, overrides: list[str]
         load(tmp_path, SOUND, *overrides)
     assert fault in str(caught.value)
     assert "1 fault\n" in str(caught.value)
+
+
+def test_off_is_a_word_and_not_a_truth_value(tmp_path: Path) -> None:
+    assert load(tmp_path, SOUND, "optimisation.clip=off").optimisation.clip == "off"
+    assert load(tmp_path, SOUND.replace("steps: 1,", "steps: 1, clip: off,")).optimisation.clip == "off"
 
 
 def test_the_shipped_sizes_are_sound() -> None:

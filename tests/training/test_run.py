@@ -22,34 +22,12 @@ from stepsight.training.run import train
 from stepsight.training.trainer import LogFile
 
 from .conftest import SIZES
+from .runs import logged, weights, write
 
 
 @pytest.fixture(autouse=True)
 def _unbound_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TQDM_DISABLE", "1")
-
-
-def write(folder: Path, name: str = "run", **changes: Any) -> Path:
-    """A recipe of six steps in `folder`; `optimisation` is merged, everything else replaced."""
-    recipe: dict[str, Any] = {
-        "task": "sft",
-        "start": {"build": SIZES.model_dump()},
-        "data": {"mixture": {"screen": 0.5, "read": 0.5}, "seed": 3},
-        "out": str(folder / name),
-    }
-    how = {"steps": 6, "batch": 2, "learning_rate": 3e-3, "warmup": 1, "bf16": False, "workers": 0}
-    how |= {"save_every": 2, "log_every": 1} | changes.pop("optimisation", {})
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(recipe | changes | {"optimisation": how}), encoding="utf-8")
-    return path
-
-
-def weights(model: Path) -> dict[str, torch.Tensor]:
-    return load_file(model / "model.safetensors")
-
-
-def logged(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line, parse_constant=pytest.fail) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 class Killed(Exception):
@@ -213,10 +191,11 @@ def test_align_needs_patches_that_are_cells(tmp_path: Path) -> None:
         train(write(tmp_path, task="align", data=None, start={"build": sizes}))
 
 
-def test_several_graphics_cards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_graphics_cards_want_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="one graphics card"):
+    with pytest.raises(InputError, match="2 graphics cards are visible") as caught:
         train(write(tmp_path))
+    assert f"torchrun --nproc-per-node 2 -m stepsight train {tmp_path / 'run.yaml'}" in caught.value.hint
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

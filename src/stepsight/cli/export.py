@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -10,17 +13,24 @@ import typer
 
 def export_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="pico (shipped), or a model folder.")] = "pico",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="pico (shipped), a model folder, or a checkpoint in shards or adapters."),
+    ] = "pico",
     base: Annotated[
         str, typer.Option("--base", help="Write only what differs from this model, which MODEL was trained from.")
     ] = "",
 ) -> None:
-    """Write a model folder in the layout that vLLM and other servers read, or what differs from another model."""
+    """Write a model folder in the layout that vLLM and other servers read, or what differs from another model.
+
+    A checkpoint of which the weights are in shards, and adapters without their base model, become a whole model.
+    """
     from stepsight.cli.options import check_folder
     from stepsight.errors import InputError, MissingExtraError
     from stepsight.model_folders import resolve_model
+    from stepsight.training.checkpoints import is_part
 
-    folder = Path(resolve_model(model))
+    folder = Path(model if is_part(Path(model)) else resolve_model(model))
     if not folder.is_dir():
         raise InputError(f"{model} is a hub id", hint="servers load it by themselves; give a folder to rewrite one")
     check_folder(out)
@@ -31,8 +41,26 @@ def export_command(
         from stepsight.engines.transformers.exporting import export_for_servers
     except ImportError as error:
         raise MissingExtraError("safetensors", "local") from error
-    renamed = export_for_servers(folder, out)
+    with _whole(folder, out) as whole:
+        renamed = export_for_servers(whole, out)
     typer.echo(f"{out} ({renamed} weights renamed)" if renamed else f"{out} (no weight had to be renamed)")
+
+
+@contextmanager
+def _whole(folder: Path, out: Path) -> Iterator[Path]:
+    """The folder itself, or for a while a whole model made of a checkpoint's parts."""
+    from stepsight.training.checkpoints import is_part
+    from stepsight.training.extras import require_training
+
+    if not is_part(folder):
+        yield folder
+        return
+    require_training()
+    from stepsight.training.saving import make_whole
+
+    with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as made:
+        make_whole(folder, Path(made))
+        yield Path(made)
 
 
 def _export_delta(folder: Path, base: str, out: Path) -> str:

@@ -20,7 +20,10 @@ def train_command(
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and train nothing.")] = False,
 ) -> None:
-    """Train a model by a recipe; a run that was killed goes on where it stopped."""
+    """Train a model by a recipe; a run that was killed goes on where it stopped.
+
+    On several devices: torchrun --nproc-per-node N -m stepsight train RECIPE.
+    """
     from stepsight.cli.options import check_folder
     from stepsight.errors import MissingExtraError, RecipeError
 
@@ -29,6 +32,7 @@ def train_command(
     if out is not None:
         check_folder(out)
     try:
+        from stepsight.training.devices import launched_devices
         from stepsight.training.run import train
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -37,5 +41,5 @@ def train_command(
         raise MissingExtraError(package, "train") from error
 
     model = train(recipe, overrides=changes or (), out=out, resume=resume, dry_run=dry_run)
-    if not dry_run:
+    if not dry_run and launched_devices().main:
         typer.echo(model)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from stepsight.errors import MissingExtraError
 
-PACKAGES = ("torch", "transformers", "tokenizers", "accelerate")
+PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "peft")
 """Packages of the extra `train` without which no run can begin."""
 
 

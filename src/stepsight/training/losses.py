@@ -18,7 +18,9 @@ _TAUGHT = ("labels", "weights", "marks", PICTURED)
 """What of a batch is not for the model."""
 
 
-def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def sft_loss(
+    model: Any, batch: dict[str, torch.Tensor], whole: torch.Tensor | None = None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Mean of the labelled tokens' losses, each by its weight; and the shares of right tokens and verdicts.
 
     Verdicts are the heaviest tokens of a batch, if any weighs more than a token of an answer.
@@ -28,6 +30,8 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     Args:
         model: an image-text-to-text model of transformers (`model.model` gives hidden states, `lm_head` logits).
         batch: as made by `encoding.collate`.
+        whole: weights of the whole batch of which `batch` is a part, [1]; then the result is this part's share of the
+            whole batch's mean.
     """
     inputs = {name: value for name, value in batch.items() if name not in _TAUGHT}
     with blank_rows_unseen(model, batch):
@@ -37,7 +41,7 @@ def sft_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, 
     logits = model.lm_head(hidden[:, :-1][where]).float()  # [labelled, vocabulary]
     losses = functional.cross_entropy(logits, targets[where], reduction="none")
     weights = batch["weights"][:, 1:][where]
-    loss = (losses * weights).sum() / weights.sum()
+    loss = (losses * weights).sum() / (weights.sum() if whole is None else whole[0])
     verdicts = (weights > 1) & (weights == weights.max())
     right = (logits.argmax(-1) == targets[where]).float()
     return loss, {"answer_tokens_right": _mean(right[~verdicts]), "verdicts_right": _mean(right[verdicts])}
@@ -67,6 +71,11 @@ def blank_rows_unseen(model: Any, batch: dict[str, torch.Tensor]) -> Iterator[No
         hook.remove()
 
 
+def sft_weights(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What `sft_loss` divides by, [1]."""
+    return batch["weights"][:, 1:][batch["labels"][:, 1:] != IGNORED].sum()[None]
+
+
 class MarkedLoss:
     """`sft_loss` plus the loss of marks on judged texts.
 
@@ -86,10 +95,12 @@ class MarkedLoss:
         layers = model.model.language_model.layers
         self._hook = layers[max(0, len(layers) - 1 - marks.layers_left)].register_forward_hook(self._keep)
 
-    def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss, and the shares of right answer tokens, verdicts and marks."""
+    def __call__(
+        self, model: Any, batch: dict[str, torch.Tensor], whole: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and the shares of right answer tokens, verdicts and marks; `whole` as `sft_loss` has it, [2]."""
         self._hidden.clear()
-        loss, seen = sft_loss(model, batch)
+        loss, seen = sft_loss(model, batch, whole)
         if "marks" not in batch:
             return loss, seen
         where = batch["marks"] != IGNORED
@@ -98,17 +109,22 @@ class MarkedLoss:
         odds = (hidden @ (yes - no)).float()  # [marked]
         truth = batch["marks"][where].float()
         weights = torch.where(truth > 0, 1.0, self.marks.wrong)
-        marks = (
-            functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
-        )
+        marks = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum")
         found = (odds < 0)[truth == 0].float()
         passed = (odds > 0)[truth > 0].float()
-        return loss + self.marks.weight * marks, {
+        return loss + self.marks.weight * marks / (weights.sum() if whole is None else whole[1]), {
             **seen,
-            "marks_loss": marks,
+            "marks_loss": marks / weights.sum(),
             "wrong_words_found": _mean(found),
             "right_words_passed": _mean(passed),
         }
+
+    def weigh(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the two terms are divided by, [2]."""
+        marks = batch.get("marks")
+        wrong = 0.0 if marks is None else self.marks.wrong * (marks == 0).sum()
+        right = 0.0 if marks is None else (marks == 1).sum()
+        return torch.cat([sft_weights(batch), batch["weights"].new_tensor([wrong + right])])
 
     def close(self) -> None:
         """Take the hook off the model."""
@@ -140,8 +156,13 @@ class RewardLoss:
             )
         self.words, self.wrong = [ids[0] for ids in tokens], wrong
 
-    def __call__(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss, and how many ends of stages and words are told rightly, right and wrong ones apart."""
+    def __call__(
+        self, model: Any, batch: dict[str, torch.Tensor], whole: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and how many ends of stages and words are told rightly, right and wrong ones apart.
+
+        `whole` as `sft_loss` has it, [1].
+        """
         inputs = {name: value for name, value in batch.items() if name not in _TAUGHT}
         with blank_rows_unseen(model, batch):
             hidden = model.model(**inputs, use_cache=False).last_hidden_state
@@ -149,8 +170,9 @@ class RewardLoss:
         right, wrong = model.lm_head.weight[self.words]
         odds = (hidden[where] @ (right - wrong)).float()  # [marked]
         truth = batch["marks"][where].float()
-        weights = batch["weights"][where] * torch.where(truth > 0, 1.0, self.wrong)
-        loss = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum") / weights.sum()
+        weights = self._weights(batch)
+        loss = functional.binary_cross_entropy_with_logits(odds, truth, weight=weights, reduction="sum")
+        loss = loss / (weights.sum() if whole is None else whole[0])
         ends = batch["weights"][where] > 1
         told = (odds > 0) == (truth > 0)
         return loss, {
@@ -159,6 +181,14 @@ class RewardLoss:
             "right_words_passed": _mean(told[~ends & (truth > 0)].float()),
             "wrong_words_found": _mean(told[~ends & (truth == 0)].float()),
         }
+
+    def weigh(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the loss is divided by, [1]."""
+        return self._weights(batch).sum()[None]
+
+    def _weights(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        where = batch["marks"] != IGNORED
+        return batch["weights"][where] * torch.where(batch["marks"][where] > 0, 1.0, self.wrong)
 
 
 def _mean(values: torch.Tensor) -> torch.Tensor:

@@ -118,6 +118,10 @@ class TrainRecipe(Recipe):
             raise ValueError("epochs are counted over rows; lessons that are drawn have no end: give steps")
         if self.lora and (self.task != "sft" or self.freeze_text or self.optimisation.blend < 1):
             raise ValueError("lora is for sft of the text model, and does not go with blend or freeze_text")
+        if self.lora and (not isinstance(self.start, StartFromFolder) or self.start.grow):
+            raise ValueError("lora needs a folder to start from, without grow: adapters are kept apart from that model")
+        if self.optimisation.schedule == "step" and not isinstance(self.data, StagedRows):
+            raise ValueError("step falls by the epoch; lessons that are drawn have none: choose another schedule")
         if self.optimisation.blend < 1 and not isinstance(self.start, StartFromFolder):
             raise ValueError("blend needs a folder to start from: half of nothing is no model")
         if (self.names or self.keep) and self.task != "align":

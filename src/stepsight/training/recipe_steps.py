@@ -18,7 +18,7 @@ class Lora(Recipe):
     """
 
     rank: int = Field(default=16, gt=0)
-    alpha: float = Field(default=32, gt=0)
+    alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: list[str] = Field(default_factory=list)
 

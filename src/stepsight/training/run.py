@@ -1,6 +1,7 @@
 """Run a training recipe through `transformers.Trainer`: progress bar, checkpoints, resume, seed, log.
 
-One device, and no accumulation of gradients, are covered. Import this module only after `extras.require_training`.
+On several devices every process of a launcher runs this; the first alone writes and prints. Import this module only
+after `extras.require_training`.
 """
 
 from __future__ import annotations
@@ -8,26 +9,35 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import set_seed
 
-from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
+from stepsight.training.adapters import add_adapters
 from stepsight.training.align import AlignLoss, Patches
+from stepsight.training.arguments import check_options, training_arguments
+from stepsight.training.checkpoints import is_complete, last_checkpoint
+from stepsight.training.devices import Devices, check_devices, join_devices, launched_devices, wait_for_all
 from stepsight.training.encoding import collate
 from stepsight.training.graded import Graded
-from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss
+from stepsight.training.interrupts import StopWhenAsked, listen_for_stops
+from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss, sft_weights
+from stepsight.training.pictureless import WithPicture
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
 from stepsight.training.rows import StagedDataset
+from stepsight.training.saving import gather_weights, save_merged, whole_model
+from stepsight.training.schedule import FallingByEpoch, count_steps
 from stepsight.training.start import start_model, start_processor
+from stepsight.training.towers import freeze, text_model
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
 
 logger = logging.getLogger(__name__)
@@ -59,133 +69,146 @@ def train(
     Raises:
         RecipeError: the recipe does not check out; every fault is named.
         ModelError: the model to start from is missing or cannot be trained.
-        InputError: the data hold nothing to learn from, or several graphics cards are visible.
+        InputError: the data hold nothing to learn from, or the run cannot be computed on these devices.
+        KeyboardInterrupt: the run was asked to stop, and has saved a checkpoint.
     """
     recipe = load_recipe(recipe_path, TrainRecipe, overrides)
     recipe = recipe.model_copy(update={"out": out or recipe.out})
     folder, final = recipe.out, recipe.out / "model"
     if resume and not dry_run and (final / "config.json").exists():
         return final
-    if torch.cuda.device_count() > 1:
-        raise InputError("training runs on one graphics card", hint="choose one: CUDA_VISIBLE_DEVICES=0")
+    devices = launched_devices()
+    check_devices(recipe, devices, recipe_path)
     processor = start_processor(recipe, recipe_path)
-    dataset = _dataset(recipe, processor)
+    check_options(recipe)
+    dataset, epoch = _dataset(recipe, processor)
+    steps = count_steps(recipe.optimisation, epoch)
+    dataset.length = steps * recipe.optimisation.batch
     first = dataset[0]  # what cannot be encoded fails here, before the model is loaded
     if dry_run:
-        batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
-        print(preview_patches(batch) if recipe.task == "align" else preview_rows(batch, processor))
+        if devices.main:
+            batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
+            print(preview_patches(batch) if recipe.task == "align" else preview_rows(batch, processor))
         return final
+    join_devices(recipe, devices)
     set_seed(recipe.optimisation.seed)
     model = start_model(recipe, processor)
     blend = recipe.optimisation.blend
-    begun = {name: value.clone() for name, value in model.state_dict().items()} if blend < 1 else {}
-    if not resume:
-        _clear(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_resolved(recipe, folder / "recipe.yaml")
-    trainer = _trainer(recipe, model, processor, dataset)
-    checkpoint = _last_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if begun:
-        model.load_state_dict({name: begun[name].lerp(value, blend) for name, value in model.state_dict().items()})
-    saved = folder / "model.part"
-    shutil.rmtree(saved, ignore_errors=True)
-    model.save_pretrained(saved)
-    processor.save_pretrained(saved)
-    if isinstance(recipe.data, GradedAnswers):
-        card = {"name": folder.name, "words": recipe.data.words, "gather": "product"}
-        (saved / "stepsight.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    saved.rename(final)
+    begun = {name: value.clone() for name, value in model.state_dict().items()} if blend < 1 and devices.main else {}
+    if devices.main:
+        _prepare(folder, recipe, afresh=not resume)
+    wait_for_all(devices)
+    falling = FallingByEpoch(recipe.optimisation, epoch) if recipe.optimisation.schedule == "step" else None
+    trainer = _trainer(recipe, model, processor, dataset, devices, steps, falling)
+    checkpoint = last_checkpoint(folder)
+    stop = StopWhenAsked()
+    trainer.add_callback(stop)
+    with listen_for_stops(stop):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.stopped:
+        if devices.main:
+            kept = last_checkpoint(folder)
+            print(f"stopped at {kept}; the same command goes on from there", file=sys.stderr, flush=True)
+        raise KeyboardInterrupt
+    _save(recipe, trainer, processor, begun, devices)
     return final
 
 
-def _clear(folder: Path) -> None:
-    for left in (folder / "model", folder / "model.part", *folder.glob("checkpoint-*")):
-        shutil.rmtree(left, ignore_errors=True)
-    (folder / "log.jsonl").unlink(missing_ok=True)
+def _save(
+    recipe: TrainRecipe, trainer: StagedTrainer, processor: Any, begun: dict[str, torch.Tensor], devices: Devices
+) -> None:
+    folder, final = recipe.out, recipe.out / "model"
+    weights = gather_weights(trainer)
+    if devices.main:
+        # Written beside and renamed when complete: a folder `model` is a whole model.
+        saved = folder / "model.part"
+        shutil.rmtree(saved, ignore_errors=True)
+        if recipe.lora:
+            base = start_model(recipe, processor)
+            adapted: Any = trainer.model
+            save_merged(adapted, weights, base, folder / "adapter", saved)
+        else:
+            blend = recipe.optimisation.blend
+            weights |= {name: value.lerp(weights[name].to(value), blend) for name, value in begun.items()}
+            whole_model(trainer, weights).save_pretrained(saved)
+        processor.save_pretrained(saved)
+        if isinstance(recipe.data, GradedAnswers):
+            card = {"name": folder.name, "words": recipe.data.words, "gather": "product"}
+            (saved / "stepsight.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        saved.rename(final)
+    wait_for_all(devices)
 
 
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole: `trainer_state.json` is written last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+def _prepare(folder: Path, recipe: TrainRecipe, *, afresh: bool) -> None:
+    """Make the run's folder, without what an earlier run left there: all of it, or checkpoints that are torn."""
+    left = [path for path in folder.glob("checkpoint-*") if afresh or not is_complete(path)]
+    for path in (*left, *((folder / "model", folder / "adapter", folder / "runs") if afresh else ())):
+        shutil.rmtree(path, ignore_errors=True)
+    if afresh:
+        (folder / "log.jsonl").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_resolved(recipe, folder / "recipe.yaml")
 
 
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except ValueError:
-        return False
-    return True
-
-
-def _dataset(recipe: TrainRecipe, processor: Any) -> Any:
-    """What the run reads, one row per lesson of every step."""
-    how = recipe.optimisation
-    length = how.steps * how.batch
+def _dataset(recipe: TrainRecipe, processor: Any) -> tuple[Any, int]:
+    """What the run reads, one row per lesson of every step, its `length` still to be set; and the rows of an epoch."""
+    batch = recipe.optimisation.batch
     if isinstance(recipe.data, WorldLessons):
-        return Practice(recipe.data, processor, batch=how.batch, length=length)
+        return Practice(recipe.data, processor, batch=batch, length=0), 0
     if isinstance(recipe.data, GradedAnswers):
-        return Graded(recipe.data, processor, batch=how.batch, length=length)
+        return Graded(recipe.data, processor, batch=batch, length=0), 0
     if isinstance(recipe.data, StagedRows):
-        rows = StagedDataset(recipe.data, processor, batch=how.batch, length=length)
-        if rows.faults:
+        rows = StagedDataset(recipe.data, processor, batch=batch, length=0)
+        if rows.faults and launched_devices().main:
             logger.warning("%d rows are set aside, %d are left", len(rows.faults), len(rows.rows))
             for fault in rows.faults[:SHOWN_FAULTS]:
                 logger.warning("%s", fault)
-        return rows
-    return Patches(processor, seed=7, length=length)
+        return rows, rows.per_epoch
+    return Patches(processor, seed=7, length=0), 0
 
 
-def _trainer(recipe: TrainRecipe, model: Any, processor: Any, dataset: Any) -> Trainer:
+def _trainer(
+    recipe: TrainRecipe,
+    model: Any,
+    processor: Any,
+    dataset: Any,
+    devices: Devices,
+    steps: int,
+    falling: FallingByEpoch | None,
+) -> StagedTrainer:
     how = recipe.optimisation
-    if recipe.freeze_vision:
-        model.model.vision_tower.requires_grad_(False)
-    if recipe.freeze_text:
-        model.model.language_model.requires_grad_(False)
-    loss: Loss = sft_loss
-    if recipe.task == "align":
-        loss = AlignLoss(processor.tokenizer, recipe.names, keep=recipe.keep, model=model)
-    if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
-        loss = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
-    if isinstance(recipe.data, GradedAnswers):
-        loss = RewardLoss(processor.tokenizer, recipe.data.words, recipe.data.wrong)
+    freeze(model, vision=recipe.freeze_vision, text=recipe.freeze_text)
+    loss = _loss(recipe, model, processor)
     if how.compile:
         # In place: `torch.compile` would wrap the module, and every weight's name would change.
-        model.model.language_model.compile(dynamic=True)
-    arguments = TrainingArguments(
-        output_dir=str(recipe.out),
-        max_steps=how.steps,
-        per_device_train_batch_size=how.batch,
-        learning_rate=how.learning_rate,
-        warmup_steps=how.warmup,
-        lr_scheduler_type=how.schedule,
-        weight_decay=how.weight_decay,
-        max_grad_norm=how.clip,
-        bf16=bf16_here() if how.bf16 == "auto" else how.bf16,
-        seed=how.seed,
-        save_steps=how.save_every,
-        save_total_limit=2,
-        logging_steps=how.log_every,
-        dataloader_num_workers=how.workers,
-        dataloader_prefetch_factor=4 if how.workers else None,
-        remove_unused_columns=False,
-        report_to=[],
-        use_cpu=not torch.cuda.is_available(),
-    )
-    align = recipe.task == "align"
+        text_model(model).compile(dynamic=True)
+    if recipe.lora:
+        model = add_adapters(model, recipe.lora)
+    pad: Any = partial(collate, pad=processor.tokenizer.pad_token_id)
     return StagedTrainer(
         loss=loss,
+        processor=processor,
+        falling=falling,
         model=model,
-        args=arguments,
+        args=training_arguments(recipe, model, devices, steps),
         train_dataset=dataset,
-        data_collator=None if align else partial(collate, pad=processor.tokenizer.pad_token_id),
+        data_collator=None if recipe.task == "align" else pad if _whole(recipe) else WithPicture(pad, processor),
         callbacks=[LogFile(recipe.out / "log.jsonl")],
     )
 
 
-def bf16_here() -> bool:
-    """Whether this machine multiplies bfloat16 in hardware, so that computing in it is faster."""
-    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported()) or bool(
-        torch.cpu._is_amx_tile_supported()
-    )
+def _loss(recipe: TrainRecipe, model: Any, processor: Any) -> Loss:
+    if recipe.task == "align":
+        return Loss(AlignLoss(processor.tokenizer, recipe.names, keep=recipe.keep, model=model))
+    if isinstance(recipe.data, WorldLessons) and recipe.data.marks:
+        marked = MarkedLoss(model, processor.tokenizer, recipe.data.marks)
+        return Loss(marked, marked.weigh)
+    if isinstance(recipe.data, GradedAnswers):
+        graded = RewardLoss(processor.tokenizer, recipe.data.words, recipe.data.wrong)
+        return Loss(graded, graded.weigh)
+    return Loss(sft_loss, sft_weights)
+
+
+def _whole(recipe: TrainRecipe) -> bool:
+    """Whether every device has the whole model."""
+    return recipe.sharding.way == "none"

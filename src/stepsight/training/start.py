@@ -48,6 +48,23 @@ def start_processor(recipe: TrainRecipe, recipe_path: Path) -> Any:
     return processor
 
 
+def start_type(recipe: TrainRecipe) -> str:
+    """The type of the model that the run starts from, as its configuration names it.
+
+    Raises:
+        ModelError: the configuration cannot be read.
+    """
+    if not isinstance(recipe.start, StartFromFolder):
+        return "llava"
+    source = recipe.start.folder
+    try:
+        return str(AutoConfig.from_pretrained(source).model_type)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"no model can be loaded from {source}: {error}", hint="give a vision-language model"
+        ) from error
+
+
 def start_model(recipe: TrainRecipe, processor: Any) -> Any:
     """The model that the run starts from, in float32; a new one has weights drawn from torch's current seed.
 
@@ -57,7 +74,9 @@ def start_model(recipe: TrainRecipe, processor: Any) -> Any:
     if isinstance(recipe.start, StartFromFolder):
         source = recipe.start.folder
         try:
-            model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+            model: Any = AutoModelForImageTextToText.from_pretrained(
+                source, dtype=torch.float32, attn_implementation="sdpa"
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(
                 f"no model can be loaded from {source}: {error}", hint="give a vision-language model"
