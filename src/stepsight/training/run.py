@@ -29,6 +29,7 @@ from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLesso
 from stepsight.training.rows import StagedDataset
 from stepsight.training.start import start_model, start_processor
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
+from stepsight.training.watching import check_watching, watch
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def train(
     processor = start_processor(recipe, recipe_path)
     dataset = _dataset(recipe, processor)
     first = dataset[0]  # what cannot be encoded fails here, before the model is loaded
+    check_watching(recipe)
     if dry_run:
         batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
         print(preview_patches(batch) if recipe.task == "align" else preview_rows(batch, processor))
@@ -84,6 +86,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(recipe, folder / "recipe.yaml")
     trainer = _trainer(recipe, model, processor, dataset)
+    watch(trainer, recipe, processor)
     checkpoint = _last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if begun:
