@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from stepsight.stages import STAGES, Stage, render
 from stepsight.training.encoding import IGNORED, encode_conversation
-from stepsight.training.stage_tokens import PARTS, Part, StageTokens, parts_of_text
+from stepsight.training.stage_tokens import StageTokens, parts_of_text
+from stepsight.training.watched import PARTS, Part
 from stepsight.world.lessons import Span
 
 TEXTS = {
@@ -46,9 +47,7 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
     pieces = dict.fromkeys(tokens)
     tokenizer = Tokenizer(models.BPE({piece: place for place, piece in enumerate(pieces)}, [], byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens([AddedToken("<|end|>", special=True)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", unk_token="<unk>")
 

@@ -6,13 +6,13 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepsight.errors import InputError
+from stepsight.errors import InputError, MissingExtraError
 from stepsight.files import whole_file
-from stepsight.training.stage_tokens import PARTS, Part
-from stepsight.training.watched import WATCH, Watched, read_watched
+from stepsight.training.watched import PARTS, WATCH, Part, Watched, read_watched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +31,16 @@ class Run:
     name: str
     watched: list[Watched]
     logged: list[dict[str, float]]
+
+
+def check_curves() -> None:
+    """Make sure, before any work, that curves can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "train")
 
 
 def read_run(folder: Path) -> Run:
@@ -122,9 +132,9 @@ def _by_part(axes: Axes, run: Run, what: str) -> None:
 
 def _answers(axes: Axes, run: Run) -> None:
     for name, label, colour in (
-        ("valid", "format valid", "0.45"),
-        ("right", "right", "C0"),
-        ("right_any_form", "right in any form", "C1"),
+        ("format_valid", "format valid", "0.45"),
+        ("accuracy", "accuracy", "C0"),
+        ("accuracy_any_format", "accuracy, any format", "C1"),
     ):
         shares = [(one.step, getattr(one.answers, name)) for one in run.watched if one.answers is not None]
         known = [(step, share.value, share.low, share.high) for step, share in shares if share.n]

@@ -13,8 +13,8 @@ from transformers import Trainer
 
 from stepsight.training.encoding import IGNORED
 from stepsight.training.held_out import HeldOut
-from stepsight.training.stage_tokens import PARTS, StageTokens
-from stepsight.training.watched import ALL, StageLosses
+from stepsight.training.stage_tokens import StageTokens
+from stepsight.training.watched import ALL, PARTS, StageLosses
 
 
 def measure_stages(trainer: Trainer, processor: Any, stages: StageTokens, held: Sequence[HeldOut]) -> StageLosses:
@@ -43,7 +43,7 @@ def measure_stages(trainer: Trainer, processor: Any, stages: StageTokens, held: 
             parts = torch.cat([stages.of_labels(one.labels) for one in encoded])
             seen = torch.stack([losses, right, torch.ones_like(losses)], dim=1)
             sums.index_add_(0, parts, seen.to("cpu", torch.float64))
-    found = accelerator.reduce(sums.to(trainer.args.device), "sum").cpu()
+    found = accelerator.reduce(sums.to(trainer.args.device), "sum").cpu() if accelerator.num_processes > 1 else sums
     named = {**dict(zip(PARTS, found, strict=True)), ALL: found.sum(0)}
     return StageLosses(
         rows=len(rows),

@@ -9,33 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
 import torch
 
 from stepsight.engines.transformers.detokenising import Detokenizer
-from stepsight.stages import STAGES, Stage
+from stepsight.stages import STAGES
 from stepsight.training.encoding import IGNORED
-
-
-class Part(StrEnum):
-    """What a token is part of: the text of a stage, the form, or neither.
-
-    `tags` are the tags of the stages, white space next to them, and the end of the turn; `outside` is text outside
-    every stage, as all text is of an answer that is not staged.
-    """
-
-    SUMMARY = Stage.SUMMARY.key
-    CAPTION = Stage.CAPTION.key
-    REASONING = Stage.REASONING.key
-    CONCLUSION = Stage.CONCLUSION.key
-    TAGS = "tags"
-    OUTSIDE = "outside"
-
-
-PARTS: tuple[Part, ...] = tuple(Part)
+from stepsight.training.watched import PARTS, Part
 
 _OPENS = {stage.open: Part(stage.key) for stage in STAGES}
 _CLOSES = {stage.close: Part(stage.key) for stage in STAGES}

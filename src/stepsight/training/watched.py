@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
@@ -16,12 +17,30 @@ from stepsight.stages import FaultKind, Parsed, Stage, parse
 from stepsight.world.checker import check
 
 WATCH = "watch.jsonl"
+
+
+class Part(StrEnum):
+    """What a token is part of: the text of a stage, the form, or neither.
+
+    `tags` are the tags of the stages, white space next to them, and the end of the turn; `outside` is text outside
+    every stage, as all text is of an answer that is not staged.
+    """
+
+    SUMMARY = Stage.SUMMARY.key
+    CAPTION = Stage.CAPTION.key
+    REASONING = Stage.REASONING.key
+    CONCLUSION = Stage.CONCLUSION.key
+    TAGS = "tags"
+    OUTSIDE = "outside"
+
+
+PARTS: tuple[Part, ...] = tuple(Part)
 ALL = "all"
 """The key of figures over all parts."""
 
 
 class StageLosses(Record):
-    """Figures by part of the answer (`stage_tokens.Part`) and over `all`; parts without a token are left out.
+    """Figures by part of the answer (`Part`) and over `all`; parts without a token are left out.
 
     `tokens` counts labelled tokens, `loss` is the mean cross entropy of each in nats whatever its weight in training,
     `token_accuracy` the share whose likeliest prediction is right, given all before it.
@@ -36,16 +55,17 @@ class StageLosses(Record):
 class Answers(Record):
     """What became of the questions that were asked, greedily; every share with its 95 % interval.
 
-    `valid` answers have the four stages in their form; `right` ones are valid too and say the known answer in their
-    CONCLUSION, as `stepsight eval` counts them. `right_any_form` takes any CONCLUSION that can be read, and all of an
-    answer without stages. `caption_true` and `reasoning_true` are told of drawn questions. `cut` counts answers that
-    ran into `max_tokens`, `faults` answers by kind of fault, `failed` says of questions without an answer why.
+    As in a report of `stepsight eval`, `format_valid` is the share of answers with the four stages in their form,
+    `accuracy` of those that are valid and say the known answer in their CONCLUSION. `accuracy_any_format` takes any
+    CONCLUSION that can be read, and (other than there) all of an answer without stages. `caption_true` and
+    `reasoning_true` are told of drawn questions. `cut` counts answers that ran into `max_tokens`, `faults` answers by
+    kind of fault, `failed` says of questions without an answer why.
     """
 
     asked: int
-    valid: Share
-    right: Share
-    right_any_form: Share
+    format_valid: Share
+    accuracy: Share
+    accuracy_any_format: Share
     caption_true: Share
     reasoning_true: Share
     cut: int
@@ -71,11 +91,11 @@ def sum_up(traces: Sequence[Trace], failed: Mapping[str, str]) -> Answers:
     written = [candidate for trace in traces for candidate in trace.candidates]
     return Answers(
         asked=len(traces) + len(failed),
-        valid=share_of([one.valid for one in parsed]),
-        right=share_of(
+        format_valid=share_of([one.valid for one in parsed]),
+        accuracy=share_of(
             [None if right is None else right and one.valid for right, one in zip(rights, parsed, strict=True)]
         ),
-        right_any_form=share_of(rights),
+        accuracy_any_format=share_of(rights),
         caption_true=share_of([truth.caption for truth in truths]),
         reasoning_true=share_of([truth.reasoning for truth in truths]),
         cut=sum(candidate.finish is Finish.LENGTH for candidate in written),
@@ -126,7 +146,7 @@ def logged_values(watched: Watched) -> dict[str, float]:
         for part, share in losses.token_accuracy.items():
             values["eval_token_accuracy" if part == ALL else f"eval_token_accuracy_{part}"] = round(share, 5)
     if answers is not None:
-        for name in ("valid", "right", "right_any_form", "caption_true", "reasoning_true"):
+        for name in ("format_valid", "accuracy", "accuracy_any_format", "caption_true", "reasoning_true"):
             share = getattr(answers, name)
             if share.value is not None:
                 values[f"eval_{name}"] = round(share.value, 5)
@@ -143,7 +163,10 @@ def told_in_a_line(watched: Watched) -> str:
         said.append(f"loss {watched.losses.loss[ALL]:.3g} ({parts})")
     answers = watched.answers
     if answers is not None:
-        said += [f"{name} {_percent(share)}" for name, share in (("valid", answers.valid), ("right", answers.right))]
+        said += [
+            f"{name} {_percent(share)}"
+            for name, share in (("valid", answers.format_valid), ("right", answers.accuracy))
+        ]
         said += [f"{answers.cut} cut"] * bool(answers.cut) + [f"{len(answers.failed)} failed"] * bool(answers.failed)
     return ", ".join([*said, f"{watched.seconds:.1f} s"])
 

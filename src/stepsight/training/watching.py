@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from importlib.util import find_spec
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -22,12 +21,11 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from stepsight.data.staged_rows import read_rows
-from stepsight.errors import MissingExtraError
 from stepsight.jsonl import append_jsonl
 from stepsight.tracefiles import write_traces
 from stepsight.training.answering import ask, check_askable
 from stepsight.training.aside import aside
-from stepsight.training.curves import draw_run
+from stepsight.training.curves import check_curves, draw_run
 from stepsight.training.held_out import hold_out
 from stepsight.training.recipe import StartFromFolder, TrainRecipe
 from stepsight.training.stage_losses import measure_stages
@@ -56,8 +54,7 @@ def check_watching(recipe: TrainRecipe) -> None:
     watching = recipe.watching
     if watching is None:
         return
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "train")
+    check_curves()
     if watching.rows is not None and watching.images is not None:
         read_rows(watching.rows, watching.images)
 
