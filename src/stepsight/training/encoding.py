@@ -127,7 +127,7 @@ def _with_picture(processor: Any, prompt: str, picture: Image.Image | None) -> t
     return batch["input_ids"][0].tolist(), batch["pixel_values"]
 
 
-def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, torch.Tensor]:
+def collate(rows: Sequence[Encoded], pad: int, multiple: int = 8) -> dict[str, torch.Tensor]:
     """Pad on the right to a common length.
 
     No attention mask is needed: attention is causal, and what follows a row's end is never looked at.
