@@ -13,9 +13,10 @@ batch, the model's own loss over logits of every position. On top of it come, on
     labelled   logits at labelled positions only
     sorted     windows of lessons sorted by length, padded to a multiple of 8
     compile    the text model compiled
-    bf16       matrix products in bfloat16 (mixed precision; not exact)
+    onednn     float32 products by oneDNN instead of MKL
+    bf16       instead of that, products in bfloat16 (mixed precision: the only one that is not exact)
 
-`ours` is `stepsight train` with `compile: true` and `bf16: auto`; where `auto` says no, it is exact. Time is taken
+`ours` is `stepsight train` with `compile: true` and `bf16: false`, all but the last. Time is taken
 behind `--warmup` steps, in which the text model is compiled; how long those take is told beside. On a busy machine the
 processor's time says more than the clock's: `per_cpu_second` counts all threads and the loading processes.
 """
@@ -46,12 +47,13 @@ from stepsight.training.encoding import IGNORED, Encoded, collate, encode_exchan
 from stepsight.training.losses import sft_loss
 from stepsight.training.pico import build_model, build_processor, build_tokenizer
 from stepsight.training.practice import WINDOW, Practice
+from stepsight.training.products import use_onednn
 from stepsight.training.recipe import PicoSizes
 from stepsight.training.recipe_data import WorldLessons
 from stepsight.world.lessons import draw_lesson
 
-LADDER = ("plain", "labelled", "sorted", "compile", "bf16")
-"""Each rung has the levers of those before it."""
+LADDER = ("plain", "labelled", "sorted", "compile", "onednn", "bf16")
+"""Each rung has the levers of those before it; `bf16` those before `onednn`, which is for float32."""
 SEED = 8
 RATE = 7e-4
 
@@ -188,14 +190,23 @@ def train_plainly(options: argparse.Namespace, folder: Path, watch: Stopwatch) -
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
     )
-    timed(Plain, watch)(model=model, args=arguments, train_dataset=data, data_collator=put_together).train()
+    trainer = timed(Plain, watch)(model=model, args=arguments, train_dataset=data, data_collator=put_together)
+    if "onednn" in levers:
+        use_onednn(trainer)  # which leaves bfloat16 alone
+    trainer.train()
 
 
 def train_by_recipe(options: argparse.Namespace, folder: Path, watch: Stopwatch) -> None:
     """Train as `stepsight train` does."""
     how = {
         **{"steps": options.steps, "batch": options.batch, "learning_rate": RATE, "warmup": 10, "workers": 1},
-        **{"schedule": "constant_with_warmup", "compile": True, "save_every": options.steps, "log_every": 8},
+        **{
+            "schedule": "constant_with_warmup",
+            "compile": True,
+            "bf16": False,
+            "save_every": options.steps,
+            "log_every": 8,
+        },
     }
     recipe = folder / "recipe.yaml"
     data = {"mixture": {"answer": 1.0}, "seed": SEED}

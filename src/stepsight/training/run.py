@@ -24,6 +24,7 @@ from stepsight.training.graded import Graded
 from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
+from stepsight.training.products import use_onednn
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
 from stepsight.training.rows import StagedDataset
@@ -86,6 +87,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     save_resolved(recipe, folder / "recipe.yaml")
     trainer = _trainer(recipe, model, processor, dataset)
+    use_onednn(trainer)
     watch(trainer, recipe, processor)
     checkpoint = _last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
