@@ -20,6 +20,24 @@ _NUMBER = re.compile(r"^[-+]?\$?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d+)? ?%?$")
 _EDGES = " ,;:!?\"'`*"
 
 
+def is_correct(question: Question, conclusion: str) -> bool | None:
+    """Whether `conclusion` says `question.answer`, by rules alone; None if the question has no known answer.
+
+    With choices, the letter and the text of a choice are the same, in the answer as in the conclusion. A conclusion
+    that is neither is wrong.
+    """
+    if question.answer is None:
+        return None
+    if question.choices:
+        known, given = choice_of(question, question.answer), choice_of(question, conclusion)
+        if known is not None:
+            return given == known
+    known_text, given_text = normalise(question.answer), normalise(conclusion)
+    if known_text in ("yes", "no"):
+        return re.split(r"[^a-z]", given_text, maxsplit=1)[0] == known_text
+    return given_text == known_text
+
+
 def ballot(question: Question, conclusion: str) -> str:
     """What a conclusion says, in the form in which equal answers are equal texts.
 

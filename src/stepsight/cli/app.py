@@ -11,6 +11,7 @@ import typer
 
 from stepsight.cli.ask import ask_command
 from stepsight.cli.convert import convert_command
+from stepsight.cli.curves import curves_command
 from stepsight.cli.data.app import data_app
 from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command("ask")(ask_command)
 app.command("draw")(draw_command)
 app.command("train")(train_command)
+app.command("curves")(curves_command)
 app.command("eval")(eval_command)
 app.command("judge")(judge_command)
 app.command("rejudge")(rejudge_command)

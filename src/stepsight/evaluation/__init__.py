@@ -1,6 +1,6 @@
 """Run strategies over many questions, score them, and say how sure the scores are."""
 
-from stepsight.evaluation.answers import is_correct
+from stepsight.conclusions import is_correct
 from stepsight.evaluation.report import EvaluationReport, Row, TruthReport, compare
 from stepsight.evaluation.run import Progress, evaluate
 from stepsight.evaluation.statistics import PairedDifference, Share, paired_difference, wilson

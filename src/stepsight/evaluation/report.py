@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import pydantic
 from pydantic import Field
 
+from stepsight.conclusions import is_correct
 from stepsight.errors import InputError
-from stepsight.evaluation.answers import is_correct
 from stepsight.evaluation.statistics import PairedDifference, Share, paired_difference, share_of
 from stepsight.records import Question, Record, Trace, Usage
 from stepsight.stages import Stage, parse

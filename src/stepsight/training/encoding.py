@@ -166,7 +166,7 @@ def _tokenised(tokenizer: Any, text: str, cuts: Sequence[int]) -> tuple[list[int
     return ids, spans
 
 
-def collate(rows: Sequence[Encoded], pad: int, multiple: int = 32) -> dict[str, torch.Tensor]:
+def collate(rows: Sequence[Encoded], pad: int, multiple: int = 8) -> dict[str, torch.Tensor]:
     """Pad on the right to a common length.
 
     No attention mask is needed: attention is causal (Gemma's pictures apart, which are never padding), and what follows

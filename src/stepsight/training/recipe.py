@@ -116,6 +116,8 @@ class TrainRecipe(Recipe):
             raise ValueError("align takes no data: it draws its own pictures")
         if self.optimisation.epochs is not None and not isinstance(self.data, StagedRows):
             raise ValueError("epochs are counted over rows; lessons that are drawn have no end: give steps")
+        if self.watching:
+            _check_held_out(self)
         if self.lora and (self.task != "sft" or self.freeze_text or self.optimisation.blend < 1):
             raise ValueError("lora is for sft of the text model, and does not go with blend or freeze_text")
         if self.lora and (not isinstance(self.start, StartFromFolder) or self.start.grow):
@@ -129,3 +131,14 @@ class TrainRecipe(Recipe):
         if self.task == "align" and self.freeze_vision:
             raise ValueError("align with freeze_vision would leave nothing to learn about pictures")
         return self
+
+
+def _check_held_out(recipe: TrainRecipe) -> None:
+    watching, data = recipe.watching, recipe.data
+    assert watching is not None
+    if recipe.task != "sft":
+        raise ValueError("watching is for sft: what the other tasks teach is no answer")
+    if isinstance(data, StagedRows) and data.rows == watching.rows:
+        raise ValueError("watching would look at the rows that are learned: hold some out in a file of their own")
+    if isinstance(data, WorldLessons) and watching.rows is None and data.seed == watching.seed:
+        raise ValueError(f"watching would look at lessons: give it another seed than {data.seed}")

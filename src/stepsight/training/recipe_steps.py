@@ -24,13 +24,16 @@ class Lora(Recipe):
 
 
 class Watching(Recipe):
-    """What is asked of the model while it trains, every `every` steps and at the end: `samples` questions, greedily.
+    """What is looked at while a model trains, before the first step, every `every` steps and at the end.
 
-    `rows` and `images` are held-out rows as `data` has them, on which the loss is measured stage by stage and whose
-    questions are asked; without them questions come from the world's `split`, by a `seed` that no lesson was drawn by.
+    Of `losses` held-out answers loss and token accuracy are measured stage by stage, and `samples` questions are
+    answered greedily, in at most `max_tokens` tokens each; 0 leaves either out. Both are the first of the same: rows of
+    a file (`rows` and `images`, as `data` has them) in an order that `seed` decides, or questions that the world draws
+    in a `split` by a `seed` that no lesson was drawn by.
     """
 
     every: int = Field(gt=0)
+    losses: int = Field(default=128, ge=0)
     samples: int = Field(default=64, ge=0)
     rows: Path | None = None
     images: Path | None = None
@@ -39,9 +42,11 @@ class Watching(Recipe):
     max_tokens: int = Field(default=512, gt=0)
 
     @model_validator(mode="after")
-    def _together(self) -> Watching:
+    def _fits(self) -> Watching:
         if (self.rows is None) != (self.images is None):
             raise ValueError("rows and images go together")
+        if not self.losses and not self.samples:
+            raise ValueError("with neither losses nor samples there is nothing to look at")
         return self
 
 

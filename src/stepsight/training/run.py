@@ -31,6 +31,7 @@ from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss, sft_weig
 from stepsight.training.pictureless import WithPicture
 from stepsight.training.practice import Practice
 from stepsight.training.preview import preview_patches, preview_rows
+from stepsight.training.products import use_onednn
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
 from stepsight.training.rows import StagedDataset
@@ -39,6 +40,7 @@ from stepsight.training.schedule import FallingByEpoch, count_steps
 from stepsight.training.start import start_model, start_processor
 from stepsight.training.towers import freeze, text_model
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
+from stepsight.training.watching import check_watching, watch
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ def train(
     steps = count_steps(recipe.optimisation, epoch)
     dataset.length = steps * recipe.optimisation.batch
     first = dataset[0]  # what cannot be encoded fails here, before the model is loaded
+    check_watching(recipe)
     if dry_run:
         if devices.main:
             batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
@@ -100,6 +103,8 @@ def train(
     wait_for_all(devices)
     falling = FallingByEpoch(recipe.optimisation, epoch) if recipe.optimisation.schedule == "step" else None
     trainer = _trainer(recipe, model, processor, dataset, devices, steps, falling)
+    use_onednn(trainer)
+    watch(trainer, recipe, processor)
     checkpoint = last_checkpoint(folder)
     stop = StopWhenAsked()
     trainer.add_callback(stop)

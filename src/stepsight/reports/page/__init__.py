@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 
-from stepsight.evaluation.answers import is_correct
+from stepsight.conclusions import is_correct
 from stepsight.evaluation.steps import last_verdict, steps_of
 from stepsight.pages import picture_data, whole_page
 from stepsight.pictures import load_picture

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepsight.conclusions import normalise
-from stepsight.evaluation.answers import is_correct
+from stepsight.conclusions import is_correct, normalise
 from stepsight.records import Question
 
 
