@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from stepsight.cli.data.ablate import ablate_command
 from stepsight.cli.data.audit import audit_command, export_command, import_command, sheet_command
 from stepsight.cli.data.build import build_command, forecast_command
 from stepsight.cli.data.compose import compose_command
@@ -23,3 +24,4 @@ data_app.command("audit")(audit_command)
 data_app.command("sheet")(sheet_command)
 data_app.command("import")(import_command)
 data_app.command("export")(export_command)
+data_app.command("ablate")(ablate_command)
