@@ -1,0 +1,222 @@
+"""A comparison as pieces: rows, questions, beginnings, then training and answers of every arm and seed, then searches."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from stepsight.data.ablations import Form, write_form
+from stepsight.data.staged_rows import dataset_files
+from stepsight.evaluation import EvaluationReport, evaluate
+from stepsight.evaluation.report import Truth
+from stepsight.evaluation.sets import QUESTIONS, QuestionSet, questions_of
+from stepsight.files import whole_file
+from stepsight.pieces import Piece
+from stepsight.protocols import Engine, Judge, SearchSettings
+from stepsight.records import Question, Record
+from stepsight.reports.progress import counting
+from stepsight.reproduce.answering import ASKED
+from stepsight.reproduce.reading import reader
+from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, Searches, TrainedArm
+from stepsight.reproduce.rows import draw_rows
+from stepsight.reproduce.training import Places, run_name, staged_rows, start_recipes, write_train_recipes
+from stepsight.study.recipe import StudyRecipe
+from stepsight.study.run import run_study
+from stepsight.world.checker import check
+
+REPORT = "report.json"
+REPORTS = "reports.json"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that answers: its engine, its judges by name, and what lets go of it."""
+
+    engine: Engine
+    judge: Callable[[str], Judge]
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a run is given. `train` runs a recipe; `open` loads a model, with the reward model that a name stands for."""
+
+    train: Callable[[Path], object]
+    open: Callable[[Path, str], Opened]
+    console: Console
+
+
+class SearchReports(Record):
+    """What searches with one model gave, by the searches' names."""
+
+    by_search: dict[str, EvaluationReport]
+
+
+def pieces_of(recipe: ReproduceRecipe, places: Places, tools: Tools) -> list[Piece]:
+    """All pieces, in an order in which each finds what it needs.
+
+    Raises:
+        RecipeError: a recipe of training does not check out.
+        InputError: it does not train on rows.
+    """
+    made = write_train_recipes(recipe, places)
+    pieces = [*_rows(recipe, places, tools), *_questions(recipe, places, tools)]
+    for path, start in start_recipes(recipe, places):
+        pieces.append(_training(f"start-{path.stem}", path, start.out, recipe.launch, tools))
+    for (arm, seed), (name, trained) in zip(recipe.runs(), made, strict=True):
+        pieces.append(_training(f"train-{name}", places.train_recipe(name), trained.out, recipe.launch, tools))
+        pieces.append(_answers(recipe, places, tools, arm, seed))
+    if recipe.searches:
+        pieces += [_searches(recipe, recipe.searches, places, tools, seed) for seed in recipe.seeds]
+    return pieces
+
+
+def _rows(recipe: ReproduceRecipe, places: Places, tools: Tools) -> Iterator[Piece]:
+    rows, images = staged_rows(recipe, places)
+    drawn = recipe.rows
+    if isinstance(drawn, DrawnRows):
+
+        def draw() -> None:
+            with counting(tools.console, "drawing", drawn.count) as tell:
+                draw_rows(images, seed=drawn.seed, count=drawn.count, progress=tell)
+
+        yield Piece("rows", rows.is_file, draw)
+    for form in dict.fromkeys(arm.form for arm in recipe.arms if arm.form is not Form.STAGED):
+        out = places.rows(form, rows)
+
+        def write(form: Form = form, out: Path = out) -> None:
+            found, folder = dataset_files(rows, images)
+            write_form(found, folder, out, form)
+
+        words = ["stepsight", "data", "ablate", str(rows), "--form", form.value, "--out", str(out), "--images", str(images)]
+        yield Piece(f"rows-{form.value}", out.is_file, write, shlex.join(words))
+
+
+def _questions(recipe: ReproduceRecipe, places: Places, tools: Tools) -> Iterator[Piece]:
+    for wanted in recipe.sets:
+        if wanted.file is None:
+            folder = places.questions(wanted.name)
+            run = partial(questions_of, wanted, folder)
+            yield Piece(f"questions-{wanted.name}", (folder / QUESTIONS).is_file, _nothing(run))
+
+
+def _nothing(work: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        work()
+
+    return run
+
+
+def _training(name: str, path: Path, out: Path, launch: str, tools: Tools) -> Piece:
+    command = f"{launch or 'stepsight'} train {shlex.quote(str(path))}"
+    return Piece(name, (out / "model" / "config.json").is_file, _nothing(partial(tools.train, path)), command)
+
+
+def _answers(recipe: ReproduceRecipe, places: Places, tools: Tools, arm: TrainedArm, seed: int) -> Piece:
+    run = run_name(arm, seed)
+
+    def done() -> bool:
+        return all((places.answers(run, one.name) / REPORT).is_file() for one in recipe.sets)
+
+    def answer() -> None:
+        with _opened(tools, places.model(run), "") as (model, loop):
+            for wanted in recipe.sets:
+                out = places.answers(run, wanted.name)
+                questions = questions_of(wanted, places.questions(wanted.name))
+                with counting(tools.console, f"answering {wanted.name}", len(questions)) as tell:
+                    report = loop.run(
+                        evaluate(
+                            questions,
+                            model.engine,
+                            None,
+                            ASKED[arm.form],
+                            SearchSettings(max_tokens=recipe.max_tokens),
+                            concurrency=recipe.concurrency,
+                            truth=truth_of(questions),
+                            read=reader(arm.form),
+                            out=out / "traces.jsonl",
+                            progress=lambda now, tell=tell: tell(now.done),  # type: ignore[misc]  # bound as it is now
+                        )
+                    )
+                _write(out / REPORT, report)
+
+    return Piece(f"answers-{run}", done, answer)
+
+
+def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places, tools: Tools, seed: int) -> Piece:
+    out = places.searched(seed)
+    arm = next(one for one in recipe.arms if one.called == wanted.arm)
+
+    def search() -> None:
+        questions = searched_questions(recipe, wanted, places)
+        arms = wanted.all_searches()
+        study = StudyRecipe(
+            questions=Path(wanted.questions),
+            seeds=[seed],
+            arms=wanted.searches,
+            concurrency=recipe.concurrency,
+            out=out,
+        )
+        done: dict[str, int] = {}
+        with (
+            _opened(tools, places.model(run_name(arm, seed)), wanted.reward) as (model, loop),
+            counting(tools.console, "searching", len(arms) * len(questions)) as tell,
+        ):
+
+            def progress(what: str, count: int) -> None:
+                done[what] = count
+                tell(sum(done.values()))
+
+            reports = loop.run(
+                run_study(
+                    study,
+                    questions,
+                    model.engine,
+                    lambda one: model.judge(one.judge) if one.judged else None,
+                    truth=truth_of(questions),
+                    read=reader(Form.STAGED),
+                    progress=progress,
+                )
+            )
+        _write(out / REPORTS, SearchReports(by_search={name: one for name, (one,) in reports.items()}))
+
+    return Piece(f"search-{seed}", (out / REPORTS).is_file, search)
+
+
+def searched_questions(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> list[Question]:
+    """The questions that searches are compared on."""
+    chosen: QuestionSet = recipe.set_called(wanted.questions)
+    return questions_of(chosen, places.questions(chosen.name))[: wanted.count]
+
+
+def truth_of(questions: list[Question]) -> Truth | None:
+    """The world's checker, where all questions are the world's."""
+    return check if all("scene" in question.meta for question in questions) else None
+
+
+@contextmanager
+def _opened(tools: Tools, folder: Path, reward: str) -> Iterator[tuple[Opened, asyncio.Runner]]:
+    """A model and the event loop that it is used on, which is one for as long as the model is open."""
+    runner: AbstractContextManager[asyncio.Runner] = asyncio.Runner()
+    with runner as loop:
+        model = tools.open(folder, reward)
+        try:
+            yield model, loop
+        finally:
+            loop.run(_awaited(model.close()))
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+def _write(path: Path, record: Record) -> None:
+    with whole_file(path) as stream:
+        stream.write(record.model_dump_json(indent=2).encode() + b"\n")
