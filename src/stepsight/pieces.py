@@ -1,4 +1,4 @@
-"""A long run as pieces, each of which is finished or not: whoever starts it again goes on with the first that is not."""
+"""A long run as pieces, each finished or not: whoever starts it again goes on with the first that is not."""
 
 from __future__ import annotations
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stepsight.pieces import Piece
+    from stepsight.study.opening import Opened
 
-PieceOption = Annotated[str, typer.Option("--piece", help="Do this one piece and no other; see --plan for their names.")]
+PieceOption = Annotated[
+    str, typer.Option("--piece", help="Do this one piece and no other; see --plan for their names.")
+]
 PlanOption = Annotated[bool, typer.Option("--plan", help="Check everything, print the pieces, and run none.")]
 HereOption = Annotated[bool, typer.Option("--here", help="Run all pieces in this process, for those who debug.")]
 BoundOption = Annotated[bool, typer.Option("--bound", hidden=True, help="End when standard input does.")]
@@ -88,3 +91,35 @@ def print_plan(pieces: Sequence[Piece], command: Callable[[str], str]) -> None:
     for place, piece in enumerate(pieces, start=1):
         state = " (done)" if piece.done() else ""
         typer.echo(f"# {place} of {len(pieces)}: {piece.name}{state}\n{piece.command or command(piece.name)}")
+
+
+def train_here(path: Path) -> Path:
+    """Run a recipe of training in this process; the folder of the model.
+
+    Raises:
+        MissingExtraError: the packages that train are not installed.
+    """
+    from stepsight.training.extras import require_training
+
+    require_training()
+    from stepsight.training.run import train
+
+    return train(path)
+
+
+def open_model(name: str, reward: str) -> Opened:
+    """Load a model, and say by which reward model the judge `reward` judges its answers: pico's own if none is named.
+
+    Raises:
+        ModelError: it cannot be used.
+    """
+    from pathlib import Path
+
+    from stepsight.assembly import ModelChoice, load_model
+    from stepsight.cli.study_judges import build_study_judge
+    from stepsight.model_folders import PICO, read_card, resolve_model
+    from stepsight.study.opening import Opened
+
+    shipped = Path(resolve_model(PICO))
+    model = load_model(ModelChoice(name, reward=reward or str(shipped / read_card(shipped).reward)))
+    return Opened(model.engine, lambda judge: build_study_judge(judge, model), model.aclose)

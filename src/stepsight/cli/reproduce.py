@@ -15,8 +15,10 @@ from stepsight.cli.piecewise import (
     PieceOption,
     PlanOption,
     end_with_input,
+    open_model,
     print_plan,
     run_all,
+    train_here,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +110,8 @@ def _recipe_path(recipe: Path | None, scale: str) -> Path:
     if not path.is_file():
         there = ", ".join(sorted(one.stem for one in SCALES.glob("*.yaml"))) or "none"
         raise InputError(
-            f"there is no recipe {path}", hint=f"scales here: {there}; run it in the repository's folder, or name a recipe"
+            f"there is no recipe {path}",
+            hint=f"scales here: {there}; run it in the repository's folder, or name a recipe",
         )
     return path
 
@@ -129,34 +132,9 @@ def check_page(page: Path) -> None:
 
 
 def _tools(errors: Console) -> Tools:
-    from stepsight.reproduce.run import Opened, Tools
+    from stepsight.reproduce.run import Tools
 
-    def train(path: Path) -> object:
-        from stepsight.training.extras import require_training
-
-        require_training()
-        from stepsight.training.run import train
-
-        return train(path)
-
-    def open_model(folder: Path, reward: str) -> Opened:
-        from stepsight.assembly import ModelChoice, load_model
-        from stepsight.cli.study_judges import build_study_judge
-
-        choice = ModelChoice(str(folder), reward=reward or shipped_reward())
-        with errors.status(f"loading {folder}"):
-            model = load_model(choice)
-        return Opened(model.engine, lambda name: build_study_judge(name, model), model.aclose)
-
-    return Tools(train, open_model, errors)
-
-
-def shipped_reward() -> str:
-    """The folder of pico's reward model."""
-    from stepsight.model_folders import PICO, read_card, resolve_model
-
-    folder = Path(resolve_model(PICO))
-    return str(folder / read_card(folder).reward)
+    return Tools(train_here, open_model, errors)
 
 
 def _report(result: ReproduceResult, out: Path, page: Path | None, command: str, *, as_json: bool) -> None:

@@ -6,9 +6,10 @@
     apart      each stage a row of its own, the stages before it given with the question (see `prompts.tasks`)
     shuffled   four stages with their tags, in an order drawn anew for each reply
 
-Source: LLaVA-CoT, arXiv 2411.10440v6, Tables 2 and 7. The paper says neither in which order it shuffled, nor what a stage
-that is trained apart is given; a random order, and all stages before, are our reading. Of a row with several exchanges
-the stages trained apart stand alone, each with its own question: the teacher did not see earlier turns either.
+Source: LLaVA-CoT, arXiv 2411.10440v6, Tables 2 and 7. The paper says neither in which order it shuffled, nor what a
+stage that is trained apart is given; a random order, and all stages before, are our reading. Of a row with several
+exchanges the stages trained apart stand alone, each with its own question: the teacher did not see earlier turns
+either.
 """
 
 from __future__ import annotations

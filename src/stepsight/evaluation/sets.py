@@ -13,7 +13,6 @@ from stepsight.records import Question
 from stepsight.world.questions import MULTI_STEP
 from stepsight.world.split import load_questions, save_split
 
-
 QUESTIONS = "questions.jsonl"
 """The file that `save_split` writes."""
 

@@ -1,7 +1,7 @@
 """Texts that ask for one thing at a time: a description of the picture, or one stage of an answer.
 
-They are for models whose stages were trained apart (LLaVA-CoT, arXiv 2411.10440v6, Table 7). The paper does not print its
-texts; these are ours. Version `tasks-1`: a published text never changes.
+They are for models whose stages were trained apart (LLaVA-CoT, arXiv 2411.10440v6, Table 7). The paper does not print
+its texts; these are ours. Version `tasks-1`: a published text never changes.
 """
 
 from __future__ import annotations

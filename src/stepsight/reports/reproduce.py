@@ -42,13 +42,9 @@ def in_page(page: str, figures: str) -> str:
 def _lines(result: ReproduceResult, plot: str, command: str) -> Iterator[str]:
     seeds = ", ".join(map(str, result.seeds))
     made = f"Made by `{command}`. " if command else ""
-    yield f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds of one together."
-    yield ""
-    beside = next(one for one in result.sets if one.name == result.beside)
-    yield "### What repeats"
-    yield ""
-    yield from _words(beside, result.searches)
-    if plot:
+    yield f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds of one
+    together." yield "" beside = next(one for one in result.sets if one.name == result.beside) yield "### What repeats"
+    yield "" yield from _words(beside, result.searches) if plot:
         yield from (f"![Accuracy of every arm, 95 % intervals]({plot})", "")
     yield "### Ways to train"
     yield ""
@@ -90,9 +86,9 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
             scores = [table.get(forms[arm.name]) for table in (WHOLE, REASONING)]
             row += ["" if score is None else f"{score.value:.1f} ({score.where})" for score in scores]
         rows.append(row)
-    yield from _table(heads, rows)
+    yield from table(heads, rows)
     if whole and whole.told:
-        yield from _table(
+        yield from table(
             ["pair", "ours, in points", "seed against seed", "the paper's", "what the figures say"], _pairs(whole.told)
         )
     families = [group for group in one.groups if group.name not in (ALL, MULTI, SINGLE)]
@@ -101,7 +97,7 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
             [f"{group.name} ({group.questions:,})", *(percent(arm.accuracy) for arm in group.arms)]
             for group in families
         ]
-        yield from _table(["family (questions)", *(arm.name for arm in whole.arms)], rows)
+        yield from table(["family (questions)", *(arm.name for arm in whole.arms)], rows)
 
 
 def _pairs(told: Sequence[Told]) -> list[list[str]]:
@@ -127,7 +123,7 @@ def _training(result: ReproduceResult) -> Iterator[str]:
         ]
         for arm in result.training
     ]
-    yield from _table(["training", "steps x rows", "minutes", "last loss"], rows)
+    yield from table(["training", "steps x rows", "minutes", "last loss"], rows)
 
 
 def _searches(searches: SearchFigures) -> Iterator[str]:
@@ -136,12 +132,13 @@ def _searches(searches: SearchFigures) -> Iterator[str]:
     yield f"With the models of the arm {searches.arm}: {searches.described}."
     yield ""
     yield study_markdown(searches.study.model_copy(update={"claims": ()}))
-    yield from _table(
+    yield from table(
         ["pair", "ours, in points", "seed against seed", "the paper's", "what the figures say"], _pairs(searches.told)
     )
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a Markdown table, an empty one behind it; none without rows."""
     if rows:
         yield f"| {' | '.join(heads)} |"
         yield f"|{'---|' * len(heads)}"

@@ -1,1 +1,1 @@
-"""The paper's ablations: models trained alike on the same questions, answered in different forms, and what comes of it."""
+"""The paper's ablations: models trained alike on the same questions with answers in different forms."""

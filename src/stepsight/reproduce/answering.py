@@ -1,8 +1,9 @@
-"""How a model is asked that was trained on rows of one form or another. Each is a strategy, greedy and without a choice.
+"""How a model is asked that was trained on rows of one form or another. Each is a strategy, greedy and without a
+choice.
 
-    staged                      `search.greedy`: up to the end of the CONCLUSION
-    direct, no-tags, shuffled   `whole`: up to the end of the turn, as no tag says that the answer is there
-    apart                       `in_turn`: four requests, one for each stage, given what was written before
+staged                      `search.greedy`: up to the end of the CONCLUSION
+direct, no-tags, shuffled   `whole`: up to the end of the turn, as no tag says that the answer is there
+apart                       `in_turn`: four requests, one for each stage, given what was written before
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ async def whole(question: Question, engine: Engine, judge: Judge | None, setting
 async def in_turn(question: Question, engine: Engine, judge: Judge | None, settings: SearchSettings) -> Trace:
     """Each stage in a request of its own, which gives the stages before it as text; at temperature 0.
 
-    All four together may have `settings.max_tokens`. A stage that cannot be read is not given to the next, which is asked
-    all the same. Width, temperature and judge are not used, and a budget is not covered.
+    All four together may have `settings.max_tokens`. A stage that cannot be read is not given to the next, which is
+    asked all the same. Width, temperature and judge are not used, and a budget is not covered.
 
     Raises:
         InputError: the settings make no sense.

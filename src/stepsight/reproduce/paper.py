@@ -1,7 +1,7 @@
 """The paper's figures that ours are set beside: LLaVA-CoT, arXiv 2411.10440v6 (and v1 where that is said).
 
-Tables 2 and 4 are averages over six whole benchmarks (MMStar, MMBench V1.1, MMVet, MathVista, AI2D, HallusionBench), Tables
-5 and 7 over their reasoning subsets. Scores are in percent.
+Tables 2 and 4 are averages over six whole benchmarks (MMStar, MMBench V1.1, MMVet, MathVista, AI2D, HallusionBench),
+Tables 5 and 7 over their reasoning subsets. Scores are in percent.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""What a recipe of `stepsight reproduce` says: the rows, the models that are trained on them, and what they are asked."""
+"""What a recipe of `stepsight reproduce` says: rows, the models that are trained on them, what they are asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepsight.data.ablations import Form
 from stepsight.evaluation.sets import QuestionSet
 from stepsight.recipes import Recipe
-from stepsight.study.recipe import Arm, ArmRecipe, Claim, StudyRecipe
+from stepsight.study.recipe import Arm, ArmRecipe, Claim, check_arms, spread
 
 LLAVA_COT = "llava-cot"
 """What the arm that is trained on staged rows as they are is called, unless it is given a name."""
@@ -23,7 +23,7 @@ class DrawnRows(Recipe):
 
 
 class TrainedArm(Recipe):
-    """One way to train: the `form` of its rows; `changes` to the recipe of training, such as `optimisation.batch=64`."""
+    """One way to train: the `form` of its rows, and `changes` to the recipe, such as `optimisation.batch=64`."""
 
     form: Form
     name: str = Field(default="", pattern=r"^[\w.-]*$")
@@ -51,15 +51,11 @@ class Searches(Recipe):
 
     def all_searches(self) -> list[Arm]:
         """The searches, lists multiplied out."""
-        return StudyRecipe(questions=Path("."), arms=self.searches, out=Path(".")).all_arms()
+        return spread(self.searches)
 
     @model_validator(mode="after")
     def _sound(self) -> Searches:
-        # Names, settings and claims are checked as those of a study.
-        try:
-            StudyRecipe(questions=Path("."), arms=self.searches, claims=self.claims, out=Path("."))
-        except ValidationError as error:
-            raise ValueError("; ".join(one["msg"] for one in error.errors(include_url=False))) from error
+        check_arms(self.searches, self.claims)
         return self
 
 
@@ -71,9 +67,9 @@ class ReproduceRecipe(Recipe):
     the recipe by which every arm is trained, once for each of `seeds`, which decide the order of rows; its rows, seed,
     folder and, with `starts`, its beginning are filled in. Paths of recipes start from the folder of this one.
 
-    Every model answers every set of questions, greedily, with at most `max_tokens` for an answer. `beside` names the set
-    whose figures are set beside the paper's. With `launch` the command that starts training on other machines is named,
-    and nothing is trained here: the plan is printed and checked.
+    Every model answers every set of questions, greedily, with at most `max_tokens` for an answer. `beside` names the
+    set whose figures are set beside the paper's. With `launch` the command that starts training on other machines is
+    named, and nothing is trained here: the plan is printed and checked.
     """
 
     rows: Path | DrawnRows

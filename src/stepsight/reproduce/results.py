@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepsight.data.ablations import Form
-from stepsight.errors import InputError
 from stepsight.evaluation import EvaluationReport
 from stepsight.evaluation.report import installed_versions
 from stepsight.evaluation.statistics import Share, Span, share_of
@@ -15,8 +14,9 @@ from stepsight.recipes import load_recipe
 from stepsight.records import Record
 from stepsight.reproduce.paper import FORMS, SEARCHES, PaperPair, paper_pair
 from stepsight.reproduce.recipe import ReproduceRecipe, Searches
-from stepsight.reproduce.run import REPORT, REPORTS, SearchReports
+from stepsight.reproduce.run import REPORT
 from stepsight.reproduce.training import Places, run_name
+from stepsight.study.opening import read_reports
 from stepsight.study.recipe import Claim
 from stepsight.study.results import StudyResult, results
 from stepsight.training.recipe import TrainRecipe
@@ -29,7 +29,8 @@ Reports = Mapping[str, Sequence[EvaluationReport]]
 
 
 class Told(Record):
-    """Whether `above` is more accurate than `below`: the paired difference over all seeds, and that of each pair of them.
+    """Whether `above` is more accurate than `below`: the paired difference over all seeds, and that of each pair of
+    them.
 
     An interval over questions knows nothing of how much another seed of training would have changed; so a difference is
     told only if it also has the same sign for every seed of the one against every seed of the other (of searches: with
@@ -68,7 +69,7 @@ class Told(Record):
 
 
 class ArmFigures(Record):
-    """One arm on one group of questions: accuracy over all seeds, that of each, and what it cost and how true it was."""
+    """One arm on one group of questions: accuracy over all seeds, that of each, cost, and truth of stages."""
 
     name: str
     accuracy: Span
@@ -133,11 +134,7 @@ class ReproduceResult(Record):
 
 
 def gather(recipe: ReproduceRecipe, places: Places) -> ReproduceResult:
-    """The result, from the reports of all pieces.
-
-    Raises:
-        InputError: a report is missing or cannot be read.
-    """
+    """The result, from the reports of all pieces, which must be done."""
     sets = []
     for wanted in recipe.sets:
         reports = {
@@ -156,14 +153,7 @@ def gather(recipe: ReproduceRecipe, places: Places) -> ReproduceResult:
 
 
 def _report(folder: Path) -> EvaluationReport:
-    return EvaluationReport.model_validate_json(_bytes(folder / REPORT))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="the same command makes it again") from error
+    return EvaluationReport.model_validate_json((folder / REPORT).read_bytes())
 
 
 def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -> SetFigures:
@@ -175,7 +165,11 @@ def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -
         if (pair := paper_pair(FORMS, form, below))
     ]
     families = sorted({row.family for one in reports.values() for report in one for row in report.rows})
-    kinds = {ALL: set(families), MULTI: set(MULTI_STEP) & set(families), SINGLE: set(families) - set(MULTI_STEP)}
+    kinds: dict[str, set[str]] = {
+        ALL: set(families),
+        MULTI: set(MULTI_STEP) & set(families),
+        SINGLE: set(families) - set(MULTI_STEP),
+    }
     kinds |= {family: {family} for family in families}
     groups = [_group(kind, _only(reports, wanted), recipe.seeds, pairs) for kind, wanted in kinds.items() if wanted]
     return SetFigures(
@@ -281,9 +275,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> SearchFigures:
-    by_seed = [
-        SearchReports.model_validate_json(_bytes(places.searched(seed) / REPORTS)).by_search for seed in recipe.seeds
-    ]
+    by_seed = [read_reports(places.searched(seed)) for seed in recipe.seeds]
     arms = {arm.name: arm for arm in wanted.all_searches()}
     reports = {name: [one[name] for one in by_seed] for name in arms}
     pairs = [

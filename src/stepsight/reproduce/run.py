@@ -1,11 +1,9 @@
-"""A comparison as pieces: rows, questions, beginnings, then training and answers of every arm and seed, then searches."""
+"""A comparison as pieces: rows, questions, beginnings; training and answers of each arm and seed; searches."""
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,49 +12,32 @@ from rich.console import Console
 
 from stepsight.data.ablations import Form, write_form
 from stepsight.data.staged_rows import dataset_files
-from stepsight.evaluation import EvaluationReport, evaluate
-from stepsight.evaluation.report import Truth
+from stepsight.data.world_rows import draw_rows
+from stepsight.evaluation import evaluate
 from stepsight.evaluation.sets import QUESTIONS, QuestionSet, questions_of
 from stepsight.files import whole_file
 from stepsight.pieces import Piece
-from stepsight.protocols import Engine, Judge, SearchSettings
-from stepsight.records import Question, Record
+from stepsight.protocols import SearchSettings
+from stepsight.records import Question
 from stepsight.reports.progress import counting
 from stepsight.reproduce.answering import ASKED
 from stepsight.reproduce.reading import reader
 from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, Searches, TrainedArm
-from stepsight.reproduce.rows import draw_rows
 from stepsight.reproduce.training import Places, run_name, staged_rows, start_recipes, write_train_recipes
+from stepsight.study.opening import REPORTS, Open, opened, truth_of, write_reports
 from stepsight.study.recipe import StudyRecipe
 from stepsight.study.run import run_study
-from stepsight.world.checker import check
 
 REPORT = "report.json"
-REPORTS = "reports.json"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A model that answers: its engine, its judges by name, and what lets go of it."""
-
-    engine: Engine
-    judge: Callable[[str], Judge]
-    close: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a run is given. `train` runs a recipe; `open` loads a model, with the reward model that a name stands for."""
+    """What a run is given: `train` runs a recipe, `open` loads a model, and a console shows how far it is."""
 
     train: Callable[[Path], object]
-    open: Callable[[Path, str], Opened]
+    open: Open
     console: Console
-
-
-class SearchReports(Record):
-    """What searches with one model gave, by the searches' names."""
-
-    by_search: dict[str, EvaluationReport]
 
 
 def pieces_of(recipe: ReproduceRecipe, places: Places, tools: Tools) -> list[Piece]:
@@ -95,7 +76,18 @@ def _rows(recipe: ReproduceRecipe, places: Places, tools: Tools) -> Iterator[Pie
             found, folder = dataset_files(rows, images)
             write_form(found, folder, out, form)
 
-        words = ["stepsight", "data", "ablate", str(rows), "--form", form.value, "--out", str(out), "--images", str(images)]
+        words = [
+            "stepsight",
+            "data",
+            "ablate",
+            str(rows),
+            "--form",
+            form.value,
+            "--out",
+            str(out),
+            "--images",
+            str(images),
+        ]
         yield Piece(f"rows-{form.value}", out.is_file, write, shlex.join(words))
 
 
@@ -126,7 +118,7 @@ def _answers(recipe: ReproduceRecipe, places: Places, tools: Tools, arm: Trained
         return all((places.answers(run, one.name) / REPORT).is_file() for one in recipe.sets)
 
     def answer() -> None:
-        with _opened(tools, places.model(run), "") as (model, loop):
+        with opened(tools.open, str(places.model(run))) as (model, loop):
             for wanted in recipe.sets:
                 out = places.answers(run, wanted.name)
                 questions = questions_of(wanted, places.questions(wanted.name))
@@ -145,7 +137,8 @@ def _answers(recipe: ReproduceRecipe, places: Places, tools: Tools, arm: Trained
                             progress=lambda now, tell=tell: tell(now.done),  # type: ignore[misc]  # bound as it is now
                         )
                     )
-                _write(out / REPORT, report)
+                with whole_file(out / REPORT) as stream:
+                    stream.write(report.to_json().encode() + b"\n")
 
     return Piece(f"answers-{run}", done, answer)
 
@@ -166,7 +159,7 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places, tools: 
         )
         done: dict[str, int] = {}
         with (
-            _opened(tools, places.model(run_name(arm, seed)), wanted.reward) as (model, loop),
+            opened(tools.open, str(places.model(run_name(arm, seed))), wanted.reward) as (model, loop),
             counting(tools.console, "searching", len(arms) * len(questions)) as tell,
         ):
 
@@ -179,13 +172,13 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places, tools: 
                     study,
                     questions,
                     model.engine,
-                    lambda one: model.judge(one.judge) if one.judged else None,
+                    model.judge_of,
                     truth=truth_of(questions),
                     read=reader(Form.STAGED),
                     progress=progress,
                 )
             )
-        _write(out / REPORTS, SearchReports(by_search={name: one for name, (one,) in reports.items()}))
+        write_reports(out, reports)
 
     return Piece(f"search-{seed}", (out / REPORTS).is_file, search)
 
@@ -194,29 +187,3 @@ def searched_questions(recipe: ReproduceRecipe, wanted: Searches, places: Places
     """The questions that searches are compared on."""
     chosen: QuestionSet = recipe.set_called(wanted.questions)
     return questions_of(chosen, places.questions(chosen.name))[: wanted.count]
-
-
-def truth_of(questions: list[Question]) -> Truth | None:
-    """The world's checker, where all questions are the world's."""
-    return check if all("scene" in question.meta for question in questions) else None
-
-
-@contextmanager
-def _opened(tools: Tools, folder: Path, reward: str) -> Iterator[tuple[Opened, asyncio.Runner]]:
-    """A model and the event loop that it is used on, which is one for as long as the model is open."""
-    runner: AbstractContextManager[asyncio.Runner] = asyncio.Runner()
-    with runner as loop:
-        model = tools.open(folder, reward)
-        try:
-            yield model, loop
-        finally:
-            loop.run(_awaited(model.close()))
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
-
-
-def _write(path: Path, record: Record) -> None:
-    with whole_file(path) as stream:
-        stream.write(record.model_dump_json(indent=2).encode() + b"\n")

@@ -181,7 +181,9 @@ def save_split(
         InputError: there is no such split, or it asks no question of these families.
     """
     if families and split in SPLITS and not set(families) & set(SPLITS[split].weights):
-        raise InputError(f"{split} asks none of {', '.join(families)}", hint=f"it asks {', '.join(SPLITS[split].weights)}")
+        raise InputError(
+            f"{split} asks none of {', '.join(families)}", hint=f"it asks {', '.join(SPLITS[split].weights)}"
+        )
 
     def questions() -> Iterator[Question]:
         posed_of_all = (pose(split, seed=seed, index=index, crowded=crowded) for index in itertools.count())

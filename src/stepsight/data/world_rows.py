@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stepsight.data.staged_rows import TRAIN, Said, StagedRow
-from stepsight.jsonl import scan_jsonl, write_jsonl
 from stepsight.errors import RecordError
+from stepsight.jsonl import scan_jsonl, write_jsonl
 from stepsight.prompts.answer import question_text
 from stepsight.records import Question
 from stepsight.world.split import save_split
