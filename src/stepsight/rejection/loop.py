@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from stepsight.evaluation.sets import QUESTIONS, questions_of
 from stepsight.jsonl import read_jsonl, write_jsonl
 from stepsight.pictures import check_picture
 from stepsight.pieces import Piece
-from stepsight.recipes import load_recipe, save_resolved
+from stepsight.recipes import save_resolved
 from stepsight.records import Question
 from stepsight.rejection.recipe import ImproveRecipe, Original
 from stepsight.rejection.selecting import check_learnable, select
@@ -33,8 +32,8 @@ from stepsight.study.opening import REPORTS, Open, opened, truth_of, write_repor
 from stepsight.study.recipe import StudyRecipe
 from stepsight.study.run import run_study
 from stepsight.tracefiles import TRACES, read_traces
+from stepsight.training.filled import filled_recipe
 from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows
 from stepsight.world.split import load_questions, save_split
 
 Tell = Callable[[int], None]
@@ -101,8 +100,7 @@ def improve_pieces(recipe: ImproveRecipe, places: Places, tools: Tools) -> list[
     """All pieces, in an order in which each finds what it needs.
 
     Raises:
-        RecipeError: the recipe of training does not check out.
-        InputError: it does not fine-tune on rows.
+        RecipeError: the recipe of training does not check out, or does not fine-tune on rows.
     """
     made = [train_recipe(recipe, places, tools, number) for number in range(1, recipe.rounds + 1)]
     for number, one in enumerate(made, start=1):
@@ -117,25 +115,17 @@ def train_recipe(recipe: ImproveRecipe, places: Places, tools: Tools, number: in
     """The recipe by which the model of a round is trained.
 
     Raises:
-        RecipeError: it does not check out with what is filled in.
-        InputError: it does not fine-tune on rows.
+        RecipeError: it does not check out with what is filled in, or does not fine-tune on rows.
     """
-    path = places.recipe.parent / recipe.train
     begin = places.model(recipe, number - 1 if recipe.begin == "last" else 0)
-    values = {
-        "start.folder": tools.folder(begin) if begin == recipe.model else begin,
-        "data.rows": str(places.rows(number) / TRAIN),
-        "data.images": str(places.rows(number)),
-        "data.seed": recipe.seed + number,
-        "optimisation.seed": recipe.seed + number,
-        "out": str(places.trained(number)),
-    }
-    made = load_recipe(path, TrainRecipe, [f"{key}={json.dumps(value)}" for key, value in values.items()])
-    if made.task != "sft" or not isinstance(made.data, StagedRows):
-        raise InputError(
-            f"{path} does not fine-tune on rows", hint="name a recipe with task: sft whose data has rows and images"
-        )
-    return made
+    return filled_recipe(
+        places.recipe.parent / recipe.train,
+        rows=places.rows(number) / TRAIN,
+        images=places.rows(number),
+        seed=recipe.seed + number,
+        out=places.trained(number),
+        start=tools.folder(begin) if begin == recipe.model else begin,
+    )
 
 
 def _round(recipe: ImproveRecipe, places: Places, tools: Tools, number: int) -> Iterator[Piece]:

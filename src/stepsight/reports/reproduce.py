@@ -42,9 +42,13 @@ def in_page(page: str, figures: str) -> str:
 def _lines(result: ReproduceResult, plot: str, command: str) -> Iterator[str]:
     seeds = ", ".join(map(str, result.seeds))
     made = f"Made by `{command}`. " if command else ""
-    yield f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds of one
-    together." yield "" beside = next(one for one in result.sets if one.name == result.beside) yield "### What repeats"
-    yield "" yield from _words(beside, result.searches) if plot:
+    yield f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds together."
+    yield ""
+    beside = next(one for one in result.sets if one.name == result.beside)
+    yield "### What repeats"
+    yield ""
+    yield from _words(beside, result.searches)
+    if plot:
         yield from (f"![Accuracy of every arm, 95 % intervals]({plot})", "")
     yield "### Ways to train"
     yield ""

@@ -1,5 +1,4 @@
-"""How a model is asked that was trained on rows of one form or another. Each is a strategy, greedy and without a
-choice.
+"""How a model is asked that was trained on rows of one form or another. Each is a strategy, greedy and without choice.
 
 staged                      `search.greedy`: up to the end of the CONCLUSION
 direct, no-tags, shuffled   `whole`: up to the end of the turn, as no tag says that the answer is there
@@ -15,7 +14,7 @@ from types import MappingProxyType
 
 from stepsight.data.ablations import Form
 from stepsight.prompts.answer import question_text
-from stepsight.prompts.tasks import stage_task
+from stepsight.prompts.tasks import VERSION, stage_task
 from stepsight.protocols import Engine, Judge, SampleRequest, SearchSettings, Strategy, Turn
 from stepsight.records import Candidate, Question, Trace, Usage
 from stepsight.search.checks import check_search
@@ -86,7 +85,7 @@ async def in_turn(question: Question, engine: Engine, judge: Judge | None, setti
         strategy="in-turn",
         judge=None,
         seed=settings.seed,
-        settings=settings_record(engine, settings),
+        settings={**settings_record(engine, settings), "prompts": VERSION},
         candidates=tuple(candidates),
         verdicts=(),
         chosen=tuple(candidate.id for candidate in candidates),

@@ -44,8 +44,7 @@ def pieces_of(recipe: ReproduceRecipe, places: Places, tools: Tools) -> list[Pie
     """All pieces, in an order in which each finds what it needs.
 
     Raises:
-        RecipeError: a recipe of training does not check out.
-        InputError: it does not train on rows.
+        RecipeError: a recipe of training does not check out, or does not train on rows.
     """
     made = write_train_recipes(recipe, places)
     pieces = [*_rows(recipe, places, tools), *_questions(recipe, places, tools)]

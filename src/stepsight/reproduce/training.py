@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stepsight.data.ablations import PARQUET, Form
 from stepsight.data.staged_rows import TRAIN
-from stepsight.errors import InputError
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, TrainedArm
+from stepsight.training.filled import filled_recipe
 from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows
 
 
 @dataclass(frozen=True)
@@ -93,29 +91,18 @@ def arm_recipe(
         starts: what `start_recipes` gives.
 
     Raises:
-        RecipeError: the recipe does not check out with what is filled in.
-        InputError: it does not train on rows.
+        RecipeError: the recipe does not check out with what is filled in, or does not train on rows.
     """
-    path = places.beside(recipe.train)
     rows, images = staged_rows(recipe, places)
-    if arm.form is not Form.STAGED:
-        rows = places.rows(arm.form, rows)
-    values = {
-        "data.rows": str(rows),
-        "data.images": str(images),
-        "data.seed": seed,
-        "optimisation.seed": seed,
-        "out": str(places.trained(run_name(arm, seed))),
-    }
-    if starts:
-        values["start.folder"] = str(starts[-1][1].out / "model")
-    changes = [*(f"{key}={json.dumps(value)}" for key, value in values.items()), *arm.changes]
-    made = load_recipe(path, TrainRecipe, changes)
-    if made.task != "sft" or not isinstance(made.data, StagedRows):
-        raise InputError(
-            f"{path} does not fine-tune on rows", hint="name a recipe with task: sft whose data has rows and images"
-        )
-    return made
+    return filled_recipe(
+        places.beside(recipe.train),
+        rows=rows if arm.form is Form.STAGED else places.rows(arm.form, rows),
+        images=images,
+        seed=seed,
+        out=places.trained(run_name(arm, seed)),
+        start=str(starts[-1][1].out / "model") if starts else None,
+        changes=arm.changes,
+    )
 
 
 def write_train_recipes(recipe: ReproduceRecipe, places: Places) -> list[tuple[str, TrainRecipe]]:
@@ -123,7 +110,6 @@ def write_train_recipes(recipe: ReproduceRecipe, places: Places) -> list[tuple[s
 
     Raises:
         RecipeError: one does not check out.
-        InputError: as `arm_recipe`.
     """
     starts = start_recipes(recipe, places)
     made = [(run_name(arm, seed), arm_recipe(recipe, places, arm, seed, starts)) for arm, seed in recipe.runs()]
