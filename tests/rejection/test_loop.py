@@ -203,7 +203,7 @@ def test_the_tiny_recipe_really_runs_through_a_kill() -> None:
     )  # fmt: skip
     traces = out / "round-1/search/traces.jsonl"
     with parent:
-        limit = time.monotonic() + 400
+        limit = time.monotonic() + 900
         # Killed while answers are being written, or as soon as they are.
         while not traces.is_file() and time.monotonic() < limit:
             assert parent.poll() is None, "it came to its end too soon"
@@ -211,7 +211,7 @@ def test_the_tiny_recipe_really_runs_through_a_kill() -> None:
         parent.send_signal(signal.SIGKILL)
     written = {path: path.stat().st_mtime_ns for path in out.glob("answers-0/*/*.json")}
     assert written
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 60
     while _children_of(out) and time.monotonic() < limit:
         time.sleep(0.1)
     assert not _children_of(out)

@@ -380,13 +380,13 @@ def test_a_killed_run_takes_its_piece_along_and_goes_on() -> None:
         stderr=subprocess.DEVNULL,
     )
     with parent:
-        limit = time.monotonic() + 240
+        limit = time.monotonic() + 900
         while not (folder / "checkpoint-4/trainer_state.json").is_file() and time.monotonic() < limit:
             assert parent.poll() is None, "it came to its end too soon"
             time.sleep(0.02)
         (child,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
         parent.send_signal(signal.SIGKILL)
-    assert ended(child, within=20)
+    assert ended(child, within=60)
     assert not (folder / "model").exists()
     before = {path: path.stat().st_mtime_ns for path in (*out.glob("rows/*.jsonl"), out / "start/model/config.json")}
     assert len(before) == 2
@@ -405,7 +405,7 @@ def test_a_piece_that_fails_says_so_and_stops_the_run(capfd: pytest.CaptureFixtu
     path = write(rows="nowhere", images=None)
     done = subprocess.run(
         [sys.executable, "-m", "stepsight", "reproduce", str(path)],
-        env=environment(), capture_output=True, text=True, timeout=240, check=False,
+        env=environment(), capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "there is no file nowhere/train.jsonl" in done.stderr
