@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from stepsight.data.ablations import Form, in_form
 from stepsight.data.staged_rows import StagedRow
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.oracle import OracleJudge
-from stepsight.protocols import Capabilities, Completion, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
+from stepsight.protocols import (
+    Capabilities,
+    Completion,
+    Judge,
+    OnText,
+    SampleRequest,
+    SampleResult,
+    ScoreRequest,
+    ScoreResult,
+)
 from stepsight.records import Finish, Piece, Question
 from stepsight.reproduce.run import Tools
 from stepsight.stages import STAGES, Stage, parse, render
@@ -55,7 +64,7 @@ class FormEngine:
         question = question_of(request.turns[0].images[0])
         return SampleResult(tuple(self._write(question, request, seed) for seed in request.seeds))
 
-    async def score(self, requests: list[ScoreRequest]) -> list[ScoreResult]:  # type: ignore[override]
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:
         raise AssertionError("nobody is asked to judge")
 
     def _write(self, question: Question, request: SampleRequest, seed: int) -> Completion:
@@ -101,7 +110,7 @@ def fake_tools(skills: Mapping[str, float], log: list[str]) -> Tools:
         async def close() -> None:
             log.append(f"close {Path(name).parent.name}")
 
-        judges = {"likelihood": LikelihoodJudge(), "oracle": OracleJudge(is_true)}
+        judges: dict[str, Judge] = {"likelihood": LikelihoodJudge(), "oracle": OracleJudge(is_true)}
         return Opened(engine, judges.__getitem__, close)
 
     return Tools(train, open_model, Console(stderr=True))

@@ -226,12 +226,12 @@ def test_the_plan_for_other_machines_is_printed_and_runs_nothing(capsys: pytest.
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if not line.startswith("#")]
     assert lines[0] == (
-        "stepsight data ablate runs/llava-cot-100k/train.jsonl --form direct --out gpus/rows/direct.jsonl "
-        "--images runs/llava-cot-100k"
+        "stepsight data ablate data/llava-cot-100k/train.jsonl --form direct --out gpus/rows/direct.jsonl "
+        "--images data/llava-cot-100k"
     )
-    assert "accelerate launch --num_processes 8 -m stepsight train gpus/recipes/apart-1.yaml" in lines
+    assert "torchrun --nproc-per-node 8 -m stepsight train gpus/recipes/apart-1.yaml" in lines
     assert "stepsight reproduce recipes/reproduce/11b.yaml --set out=gpus --piece answers-no-tags-0" in lines
-    assert lines.index("accelerate launch --num_processes 8 -m stepsight train gpus/recipes/llava-cot-0.yaml") < (
+    assert lines.index("torchrun --nproc-per-node 8 -m stepsight train gpus/recipes/llava-cot-0.yaml") < (
         lines.index("stepsight reproduce recipes/reproduce/11b.yaml --set out=gpus --piece answers-llava-cot-0")
     )
     assert lines[-1].endswith("--piece search-1")

@@ -23,7 +23,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from stepsight.data.exporting import ChatRow, chat_of
-from stepsight.data.staged_rows import Said, SetAside, StagedRow, check_row, scan_rows
+from stepsight.data.row_pictures import fault_of
+from stepsight.data.staged_rows import RowFault, Said, SetAside, StagedRow, format_fault, scan_rows
 from stepsight.errors import InputError, RecordError
 from stepsight.jsonl import write_jsonl
 from stepsight.parquet import scan_parquet, write_parquet
@@ -64,7 +65,7 @@ def in_form(row: StagedRow, form: Form, *, seed: int = 0) -> tuple[StagedRow, ..
         return (row,)
     if form is Form.APART:
         return tuple(_apart(row))
-    turns: list[Said] = []
+    turns = _head(row)
     for number, (user, reply) in enumerate(row.exchanges):
         stages = parse(reply).stages
         if form is Form.DIRECT:
@@ -87,7 +88,13 @@ def _apart(row: StagedRow) -> Iterator[StagedRow]:
         for place, stage in enumerate(STAGES):
             asked = stage_task(user, {one: stages[one] for one in STAGES[:place]}, stage)
             said = render_stage(stage, stages[stage])
-            yield StagedRow(id=f"{row.id}-{number}-{stage.key}", image=row.image, conversations=_exchange(asked, said))
+            turns = (*_head(row), *_exchange(asked, said))
+            yield StagedRow(id=f"{row.id}-{number}-{stage.key}", image=row.image, conversations=turns)
+
+
+def _head(row: StagedRow) -> list[Said]:
+    """What stands before the exchanges: a system turn, where there is one."""
+    return [said for said in row.conversations if said.speaker not in ("human", "gpt")]
 
 
 def _exchange(user: str, reply: str) -> tuple[Said, Said]:
@@ -150,15 +157,28 @@ def _scan(rows: Path, images: Path) -> Iterator[StagedRow | SetAside]:
             yield one if isinstance(one, SetAside) else one.row
         return
     for number, chat in enumerate(scan_parquet(rows, ChatRow), start=1):
-        row = chat if isinstance(chat, RecordError) else _row_of(chat)
-        yield check_row(rows, number, row, images, staged=True)
+        yield _sound(rows, number, chat, images)
 
 
-def _row_of(chat: ChatRow) -> StagedRow | RecordError:
+def _sound(path: Path, number: int, chat: ChatRow | RecordError, images: Path) -> StagedRow | SetAside:
     """The row that `data.exporting.chat_of` made a chat of, its picture's path as it stands there."""
+    where = f"{path}, row {number}"
+    if isinstance(chat, RecordError):
+        return SetAside(file=path.name, line=number, kind=RowFault.MALFORMED, reason=str(chat))
     speakers = {"user": "human", "assistant": "gpt"}
-    turns = [{"from": speakers[said.role], "value": said.content} for said in chat.messages]
+    turns = [{"from": speakers.get(said.role, said.role), "value": said.content} for said in chat.messages]
     try:
-        return StagedRow.model_validate({"id": chat.id, "image": next(iter(chat.images), None), "conversations": turns})
+        row = StagedRow.model_validate({"id": chat.id, "image": next(iter(chat.images), None), "conversations": turns})
     except ValidationError as error:
-        return RecordError(f"row {chat.id}: {error.errors(include_url=False)[0]['msg']}")
+        reason = f"{where}: {error.errors(include_url=False)[0]['msg']}"
+        return SetAside(file=path.name, line=number, id=chat.id, kind=RowFault.MALFORMED, reason=reason)
+    fault = format_fault(row)
+    if fault is not None:
+        reason = f"{where}, {row.id}: {fault}"
+        return SetAside(file=path.name, line=number, id=row.id, kind=RowFault.FORMAT, reason=reason)
+    bad = None if row.image is None else fault_of(images, row.image)
+    if bad is not None:
+        return SetAside(
+            file=path.name, line=number, id=row.id, kind=bad.kind, reason=f"{where}, {row.id}: {bad.detail}"
+        )
+    return row

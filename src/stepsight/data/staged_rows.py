@@ -124,28 +124,24 @@ def scan_rows(
         RecordError: the file cannot be read.
     """
     for line, row in scan_lines(path, StagedRow):
-        sound = check_row(path, line, row, images, staged=staged, decode=decode)
-        yield sound if isinstance(sound, SetAside) else PlacedRow(line, sound)
+        if isinstance(row, RecordError):
+            yield SetAside(file=path.name, line=line, kind=RowFault.MALFORMED, reason=str(row))
+            continue
+        fault = format_fault(row) if staged else None
+        if fault is not None:
+            reason = f"{path}, line {line}, row {row.id}: {fault}"
+            yield SetAside(file=path.name, line=line, id=row.id, kind=RowFault.FORMAT, reason=reason)
+            continue
+        bad = None if row.image is None else fault_of(images, row.image, decode=decode)
+        if bad is not None:
+            reason = f"{path}, line {line}, row {row.id}: {bad.detail}"
+            yield SetAside(file=path.name, line=line, id=row.id, kind=bad.kind, reason=reason)
+            continue
+        yield PlacedRow(line, row)
 
 
-def check_row(
-    path: Path, line: int, row: StagedRow | RecordError, images: Path, *, staged: bool = False, decode: bool = False
-) -> StagedRow | SetAside:
-    """A row as it was read, or why it is set aside; arguments as of `scan_rows`."""
-    if isinstance(row, RecordError):
-        return SetAside(file=path.name, line=line, kind=RowFault.MALFORMED, reason=str(row))
-    fault = _format_fault(row) if staged else None
-    if fault is not None:
-        reason = f"{path}, line {line}, row {row.id}: {fault}"
-        return SetAside(file=path.name, line=line, id=row.id, kind=RowFault.FORMAT, reason=reason)
-    bad = None if row.image is None else fault_of(images, row.image, decode=decode)
-    if bad is not None:
-        reason = f"{path}, line {line}, row {row.id}: {bad.detail}"
-        return SetAside(file=path.name, line=line, id=row.id, kind=bad.kind, reason=reason)
-    return row
-
-
-def _format_fault(row: StagedRow) -> str | None:
+def format_fault(row: StagedRow) -> str | None:
+    """What is wrong with the first reply of a row that is no whole staged answer; None if there is none."""
     for number, (_, reply) in enumerate(row.exchanges, start=1):
         parsed = parse(reply)
         if not parsed.valid:

@@ -165,11 +165,8 @@ def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -
         if (pair := paper_pair(FORMS, form, below))
     ]
     families = sorted({row.family for one in reports.values() for report in one for row in report.rows})
-    kinds: dict[str, set[str]] = {
-        ALL: set(families),
-        MULTI: set(MULTI_STEP) & set(families),
-        SINGLE: set(families) - set(MULTI_STEP),
-    }
+    multi: set[str] = set(MULTI_STEP)
+    kinds = {ALL: set(families), MULTI: multi & set(families), SINGLE: set(families) - multi}
     kinds |= {family: {family} for family in families}
     groups = [_group(kind, _only(reports, wanted), recipe.seeds, pairs) for kind, wanted in kinds.items() if wanted]
     return SetFigures(
