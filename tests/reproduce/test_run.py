@@ -223,7 +223,8 @@ def _stand_in() -> None:
 def test_the_plan_for_other_machines_is_printed_and_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     _stand_in()
     assert run(["reproduce", "--scale", "11b", "--set", "out=gpus"]) == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "10 recipes of training check out: gpus/recipes/*.yaml" in told
     lines = [line for line in said.splitlines() if not line.startswith("#")]
     assert lines[0] == (
         "stepsight data ablate data/llava-cot-100k/train.jsonl --form direct --out gpus/rows/direct.jsonl "
@@ -322,6 +323,11 @@ def test_the_page_keeps_its_words_and_gets_the_figures(tmp_path: Path) -> None:
         in_page("# Title\n", figures)
     assert plot_arms(result, tmp_path / "images" / "a.svg").read_bytes().startswith(b"<?xml")
     assert ReproduceResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_page_of_the_docs_has_a_place_for_figures() -> None:
+    page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    assert in_page(page, "new\n").count("new\n") == 1
 
 
 def test_the_tiny_recipe_really_runs(capsys: pytest.CaptureFixture[str]) -> None:

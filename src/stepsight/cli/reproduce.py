@@ -22,10 +22,15 @@ from stepsight.cli.piecewise import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from stepsight.pieces import Piece
+    from stepsight.reproduce.recipe import ReproduceRecipe
     from stepsight.reproduce.results import ReproduceResult
     from stepsight.reproduce.run import Tools
+    from stepsight.reproduce.training import Places
 
 SCALES = Path("recipes/reproduce")
 RESULT, PAGE, PLOT = "result.json", "page.md", "accuracy.svg"
@@ -84,9 +89,8 @@ def reproduce_command(
     if piece:
         piece_called(piece, pieces).run()
         return
-    finished = all(one.done() for one in pieces)
-    if plan or (recipe.launch and not finished):
-        print_plan(pieces, lambda name: shlex.join(["stepsight", *words, "--piece", name]))
+    if plan or (recipe.launch and not all(one.done() for one in pieces)):
+        _print_plan(recipe, places, pieces, words)
         return
     run_all(
         pieces,
@@ -97,6 +101,13 @@ def reproduce_command(
         hint="the same command goes on from there",
     )
     _report(gather(recipe, places), recipe.out, page, shlex.join(["stepsight", *words]), as_json=as_json)
+
+
+def _print_plan(recipe: ReproduceRecipe, places: Places, pieces: Sequence[Piece], words: Sequence[str]) -> None:
+    """Print every piece with its command, and which recipes of training were filled in and checked."""
+    print_plan(pieces, lambda name: shlex.join(["stepsight", *words, "--piece", name]))
+    count = len(recipe.runs())
+    typer.echo(f"{count} recipes of training check out: {places.train_recipe('*')}", err=True)
 
 
 def _recipe_path(recipe: Path | None, scale: str) -> Path:
