@@ -96,10 +96,10 @@ def test_all_arms_are_trained_alike_and_asked_in_their_own_form() -> None:
     for one in (test, multi):
         group = one.group(ALL)
         assert group is not None
-        for arm in group.arms:
-            assert arm.accuracy.value == pytest.approx(sum(arm.by_seed) / 2)
-            assert abs(sum(arm.by_seed) / 2 - SKILLS[arm.name]) < 0.2
-            assert one.unreadable[arm.name].value == 0
+        for found in group.arms:
+            assert found.accuracy.value == pytest.approx(sum(found.by_seed) / 2)
+            assert abs(sum(found.by_seed) / 2 - SKILLS[found.name]) < 0.2
+            assert one.unreadable[found.name].value == 0
     (first,) = [group for group in multi.groups if group.name == ALL]
     assert {(told.above, told.below): told.repeats for told in first.told}["llava-cot", "direct"] == "repeats"
     # 3. Stages are held against the world where a form has them.
@@ -132,7 +132,8 @@ def test_multi_step_questions_are_of_the_families_that_take_several_steps() -> N
 
 
 def test_a_run_that_stops_anywhere_goes_on_and_repeats_nothing() -> None:
-    path, log = write(), []
+    path = write()
+    log: list[str] = []
     recipe = load_recipe(path, ReproduceRecipe)
     pieces = pieces_of(recipe, Places(path, recipe.out), fake_tools(SKILLS, log))
     names = [piece.name for piece in pieces]
