@@ -168,12 +168,20 @@ def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -
     multi: set[str] = set(MULTI_STEP)
     kinds = {ALL: set(families), MULTI: multi & set(families), SINGLE: set(families) - multi}
     kinds |= {family: {family} for family in families}
-    groups = [_group(kind, _only(reports, wanted), recipe.seeds, pairs) for kind, wanted in kinds.items() if wanted]
+    claims = [claim for claim, _ in pairs]
+    groups, left_out = [], 0
+    for kind, wanted in kinds.items():
+        of_kind = _only(reports, wanted)
+        found = results(of_kind, seeds=recipe.seeds, claims=claims)
+        if kind == ALL:
+            left_out = found.left_out
+        if found.questions:
+            groups.append(_group(kind, found, of_kind, pairs))
     return SetFigures(
         name=name,
         described=described,
-        left_out=results(reports, seeds=recipe.seeds).left_out,
-        groups=tuple(group for group in groups if group.questions),
+        left_out=left_out,
+        groups=tuple(groups),
         unreadable={
             arm: share_of([not row.valid for report in one for row in report.rows]) for arm, one in reports.items()
         },
@@ -191,9 +199,8 @@ def _only(reports: Reports, families: set[str]) -> Reports:
 
 
 def _group(
-    name: str, reports: Reports, seeds: Sequence[int], pairs: Sequence[tuple[Claim, PaperPair | None]]
+    name: str, found: StudyResult, reports: Reports, pairs: Sequence[tuple[Claim, PaperPair | None]]
 ) -> GroupFigures:
-    found = results(reports, seeds=seeds, claims=[claim for claim, _ in pairs])
     return GroupFigures(
         name=name,
         questions=found.questions,
