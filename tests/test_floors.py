@@ -41,6 +41,7 @@ FLOORS = {
     "machine": 1,
     "prompts": 1,
     "conclusions": 1,
+    "pieces": 1,
     "engines": 2,
     "rewards": 2,
     "judges": 3,
@@ -52,6 +53,8 @@ FLOORS = {
     "examples": 4,
     "evaluation": 5,
     "study": 5,
+    "reproduce": 5,
+    "rejection": 5,
     "reports": 5,
     "model_folders": 6,
     "assembly": 6,
@@ -109,6 +112,7 @@ LEAN = {
     "machine": set(),
     "prompts": {"pydantic"},
     "conclusions": set(),
+    "pieces": {"pydantic"},
     "search": {"pydantic"},
 }
 

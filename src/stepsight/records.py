@@ -7,7 +7,7 @@ Records hold only what happened; verbs live elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -176,3 +176,14 @@ class Trace(Record):
         """The whole answer as written, tags included."""
         by_id = {candidate.id: candidate for candidate in self.candidates}
         return "".join(by_id[index].piece.text for index in self.chosen)
+
+    def leaves(self) -> Iterator[tuple[Candidate, str]]:
+        """Every candidate that nothing continues, and all that was written up to its end."""
+        by_id = {candidate.id: candidate for candidate in self.candidates}
+        continued = {candidate.parent for candidate in self.candidates}
+        for candidate in self.candidates:
+            if candidate.id not in continued:
+                text, parent = candidate.piece.text, candidate.parent
+                while parent is not None:
+                    text, parent = by_id[parent].piece.text + text, by_id[parent].parent
+                yield candidate, text

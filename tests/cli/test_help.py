@@ -17,7 +17,17 @@ HEAVY = {"torch", "transformers", "PIL", "numpy", "yaml"}
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["ask", "--help"], ["draw", "-h"], ["train", "-h"], ["eval", "-h"], ["doctor", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["ask", "--help"],
+        ["draw", "-h"],
+        ["train", "-h"],
+        ["eval", "-h"],
+        ["doctor", "-h"],
+        ["reproduce", "-h"],
+        ["improve", "-h"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""

@@ -11,6 +11,7 @@ import pytest
 
 from stepsight.prompts.answer import question_text
 from stepsight.prompts.judge import judge_prompts, pair_turns, screen_turns
+from stepsight.prompts.tasks import DESCRIBE
 from stepsight.stages import SEPARATOR, Stage, parse, render
 from stepsight.world.checker import check_caption, check_reasoning, read_caption
 from stepsight.world.corruption import OWN_FAULTS
@@ -61,7 +62,7 @@ def true_of_caption(kind: LessonKind, index: int, reasoning: str) -> bool:
 def test_a_lesson_is_the_same_for_ever_and_another_at_another_index(kind: LessonKind) -> None:
     again = draw_lesson(kind, seed=SEED, index=0, prompts=PROMPTS)
     assert (again.user, again.spans) == (lesson(kind, 0).user, lesson(kind, 0).spans)
-    assert lesson(kind, 1).user != lesson(kind, 0).user
+    assert (lesson(kind, 1).user, lesson(kind, 1).spans) != (lesson(kind, 0).user, lesson(kind, 0).spans)
 
 
 def test_an_answer_lesson_is_the_question_and_the_teachers_answer() -> None:
@@ -70,6 +71,17 @@ def test_an_answer_lesson_is_the_question_and_the_teachers_answer() -> None:
         assert drawn.user == question_text(truth.question())
         assert drawn.picture is not None
         assert "".join(span.text for span in drawn.spans) == render(truth.stages)
+
+
+def test_a_describing_lesson_asks_nothing_and_says_what_stands_where() -> None:
+    for index in range(10):
+        drawn = lesson("describe", index)
+        assert drawn.user == DESCRIBE
+        assert drawn.picture is not None
+        (span,) = drawn.spans
+        assert span.weight == 1.0
+        assert not parse(span.text).stages
+        assert check_caption(posed(index).things, span.text) == ()
 
 
 def test_a_look_lesson_ends_behind_the_caption_without_teaching_to_end() -> None:

@@ -31,6 +31,21 @@ def test_a_saved_split_is_read_back(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_only_questions_of_some_families(tmp_path: Path) -> None:
+    done: list[int] = []
+    path = save_split("test", seed=4, count=12, out=tmp_path, families=("spatial", "add"), progress=done.append)
+    questions = load_questions(path)
+    assert {question.meta["family"] for question in questions} == {"spatial", "add"}
+    # They are those of all families, the others left out; so numbers tell them apart in every set of a seed.
+    assert [question.text for question in questions] == [
+        posed.asked.text
+        for posed in (pose("test", seed=4, index=int(question.id.rpartition("-")[2])) for question in questions)
+    ]
+    assert done == list(range(1, 13))
+    with pytest.raises(InputError, match="hard asks none of exist, attribute"):
+        save_split("hard", seed=4, count=1, out=tmp_path, families=("exist", "attribute"))
+
+
 def test_drawing_on_keeps_what_is_there(tmp_path: Path) -> None:
     first = save_split("test", seed=0, count=2, out=tmp_path)
     row = first.read_text(encoding="utf-8").splitlines()[0]

@@ -17,8 +17,10 @@ from stepsight.cli.doctor import doctor_command
 from stepsight.cli.draw import draw_command
 from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
+from stepsight.cli.improve import improve_command
 from stepsight.cli.judge import calibrate_command, judge_command, rejudge_command
 from stepsight.cli.narrow import narrow_command
+from stepsight.cli.reproduce import reproduce_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
 from stepsight.cli.teacher import teacher_app
@@ -46,6 +48,8 @@ app.command("rejudge")(rejudge_command)
 app.command("narrow")(narrow_command)
 app.command("calibrate")(calibrate_command)
 app.command("study")(study_command)
+app.command("reproduce")(reproduce_command)
+app.command("improve")(improve_command)
 app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)

@@ -122,13 +122,23 @@ def place_pictures(out: Path, ledger: Ledger, lessons: Iterable[Lesson], *, link
     for lesson in lessons:
         if not lesson.image or ledger.state(lesson.question.id) != "kept":
             continue
-        fresh, fault = _place(lesson.question.images[0], out / lesson.image, link=link)
+        fresh, fault = place_picture(lesson.question.images[0], out / lesson.image, link=link)
         count += fresh
         faults += [f"question {lesson.question.id}: {fault}"] if fault else []
     return Placed(count, tuple(faults))
 
 
-def _place(picture: Path, target: Path, *, link: bool) -> tuple[bool, str]:
+def place_picture(picture: Path, target: Path, *, link: bool = True) -> tuple[bool, str]:
+    """Put a picture at `target`: whether it was not there before, and what is wrong with it, if anything.
+
+    Args:
+        picture: a file.
+        target: where it is to be; another picture that is there already stays and is a fault.
+        link: by a hard link, where the file system allows one; else a copy.
+
+    Raises:
+        InputError: the target cannot be written.
+    """
     try:
         size = picture.stat().st_size
         if target.exists():

@@ -1,13 +1,14 @@
 """What a dataset was made of, in a file beside it: `manifest.json`.
 
-made_by     the verb: `build`, `import`
+made_by     the verb: `build`, `import`, `select`
 teacher     the engine that wrote the answers, where one was asked
 recipe      SHA-256 of the resolved recipe; empty where there was none
 prompts     names of the texts that were sent, with the SHA-256 of each
 rows, turns what the dataset holds
 sources     rows by source
 set_aside   what was not taken, by reason: questions by filter, rows by what is wrong with them or their pictures
-outcomes    of a build: source -> how many of its questions were kept, rejected (by reason), failed or are open
+outcomes    of a build: source -> how many of its questions were kept, rejected (by reason), failed or are open;
+            of a selection: family -> how many answers were kept, or left out (by reason)
 files       name in the folder -> bytes and SHA-256
 versions    of stepsight, Python and what matters beside them
 cost        tokens and money, where a teacher was paid

@@ -138,7 +138,7 @@ def scan_rows(
         if isinstance(row, RecordError):
             yield SetAside(file=path.name, line=line, kind=RowFault.MALFORMED, reason=str(row))
             continue
-        fault = _format_fault(row) if staged else None
+        fault = format_fault(row) if staged else None
         if fault is not None:
             reason = f"{path}, line {line}, row {row.id}: {fault}"
             yield SetAside(file=path.name, line=line, id=row.id, kind=RowFault.FORMAT, reason=reason)
@@ -151,7 +151,8 @@ def scan_rows(
         yield PlacedRow(line, row, size)
 
 
-def _format_fault(row: StagedRow) -> str | None:
+def format_fault(row: StagedRow) -> str | None:
+    """What is wrong with the first reply of a row that is no whole staged answer; None if there is none."""
     for number, (_, reply) in enumerate(row.exchanges, start=1):
         parsed = parse(reply)
         if not parsed.valid:

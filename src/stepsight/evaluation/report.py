@@ -15,7 +15,7 @@ from stepsight.conclusions import is_correct
 from stepsight.errors import InputError
 from stepsight.evaluation.statistics import PairedDifference, Share, paired_difference, share_of
 from stepsight.records import Question, Record, Trace, Usage
-from stepsight.stages import Stage, parse
+from stepsight.stages import Parsed, Stage, parse
 
 
 class TruthReport(Protocol):
@@ -33,6 +33,9 @@ class TruthReport(Protocol):
 
 Truth = Callable[[Question, Mapping[Stage, str]], TruthReport]
 """Checks the stages of an answer against what is known of the picture."""
+
+Read = Callable[[Trace], Parsed]
+"""Takes apart what a search wrote; a fault is what makes the answer malformed."""
 
 
 class Judging(Record):
@@ -126,9 +129,14 @@ class EvaluationReport(Record):
         return self.model_dump_json(indent=2)
 
 
-def score(question: Question, trace: Trace, truth: Truth | None = None) -> Row:
+def read_staged(trace: Trace) -> Parsed:
+    """Four stages with their tags, in their order."""
+    return parse(trace.text)
+
+
+def score(question: Question, trace: Trace, truth: Truth | None = None, read: Read = read_staged) -> Row:
     """Score one finished search by its CONCLUSION and, where `truth` is given, by its CAPTION and REASONING."""
-    parsed = parse(trace.text)
+    parsed = read(trace)
     prediction = parsed.stages.get(Stage.CONCLUSION)
     right = is_correct(question, prediction or "")
     known = truth(question, parsed.stages) if truth is not None else None

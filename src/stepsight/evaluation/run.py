@@ -13,10 +13,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from stepsight.errors import EngineError, InputError, PictureError, StepsightError, TooLongError
-from stepsight.evaluation.report import EvaluationReport, Row, Truth, score, summarise
+from stepsight.evaluation.report import EvaluationReport, Read, Row, Truth, read_staged, score, summarise
 from stepsight.files import whole_file
 from stepsight.jsonl import append_jsonl, sift_jsonl, write_jsonl
 from stepsight.protocols import Engine, Judge, SearchSettings, Strategy
@@ -44,6 +45,7 @@ async def evaluate(
     *,
     concurrency: int = 8,
     truth: Truth | None = None,
+    read: Read = read_staged,
     out: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     versions: dict[str, str] | None = None,
@@ -62,6 +64,7 @@ async def evaluate(
         settings: passed to the strategy.
         concurrency: how many questions are under way at any time.
         truth: checks CAPTION and REASONING, where something is known of them.
+        read: takes answers apart, for models that write them in another form.
         out: a JSON-lines file of traces; None keeps nothing and cannot resume.
         progress: called after every question, and once at the start.
         versions: further versions for the report, such as the model's.
@@ -79,10 +82,10 @@ async def evaluate(
     record = settings_record(engine, settings)
     finished = resume(out, run_card(name, judge, engine, settings), questions)
 
-    run = _Run(len(questions), progress)
+    run = _Run(len(questions), progress, partial(score, truth=truth, read=read))
     for question in questions:
         if question.id in finished:
-            run.finish(question, finished[question.id], truth)
+            run.finish(question, finished[question.id])
     waiting = iter([question for question in questions if question.id not in finished])
     run.tell()
 
@@ -100,7 +103,7 @@ async def evaluate(
             else:
                 if out is not None:
                     append_jsonl(out, [trace])
-                run.finish(question, trace, truth)
+                run.finish(question, trace)
             run.tell()
 
     try:
@@ -129,13 +132,14 @@ async def evaluate(
 class _Run:
     total: int
     progress: Callable[[Progress], None] | None
+    score: Callable[[Question, Trace], Row]
     rows: list[Row] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     example: Trace | None = None
 
-    def finish(self, question: Question, trace: Trace, truth: Truth | None) -> None:
+    def finish(self, question: Question, trace: Trace) -> None:
         self.example = self.example or trace
-        self.rows.append(score(question, trace, truth))
+        self.rows.append(self.score(question, trace))
 
     def fail(self, question: Question, error: StepsightError) -> None:
         self.failed[question.id] = str(error)

@@ -73,7 +73,7 @@ def _claims(result: StudyResult) -> list[tuple[str, ...]]:
     return [
         (
             f"{claim.above} above {claim.below}",
-            _points(claim.difference),
+            points(claim.difference),
             f"{claim.tokens_above:,.0f} and {claim.tokens_below:,.0f}",
             claim.verdict,
         )
@@ -85,25 +85,27 @@ def _rows(result: StudyResult) -> list[tuple[str, ...]]:
     return [
         (
             arm.name,
-            _percent(arm.accuracy),
-            _percent(arm.captions),
-            _percent(arm.reasonings),
+            percent(arm.accuracy),
+            percent(arm.captions),
+            percent(arm.reasonings),
             f"{arm.tokens:,.0f}",
             f"{arm.generated:,.0f}",
             "derived" if arm.seconds is None else f"{arm.seconds:.2f}",
-            "\n".join(f"to {other}: {_points(span)}" for other, span in arm.against.items()),
+            "\n".join(f"to {other}: {points(span)}" for other, span in arm.against.items()),
         )
         for arm in result.arms
     ]
 
 
-def _percent(span: Span | None) -> str:
+def percent(span: Span | None) -> str:
+    """A share in percent with its interval, such as `61.5 % (59.9 to 63.1)`."""
     if span is None or span.value is None or span.low is None or span.high is None:
         return "none"
     return f"{100 * span.value:.1f} % ({100 * span.low:.1f} to {100 * span.high:.1f})"
 
 
-def _points(span: Span) -> str:
+def points(span: Span) -> str:
+    """A difference of shares in points with its interval, such as `+1.6 (+0.5 to +2.7)`."""
     if span.value is None or span.low is None or span.high is None:
         return "none"
     return f"{100 * span.value:+.1f} ({100 * span.low:+.1f} to {100 * span.high:+.1f})"

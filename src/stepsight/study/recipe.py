@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -63,24 +64,12 @@ class StudyRecipe(Recipe):
 
     @model_validator(mode="after")
     def _sound(self) -> StudyRecipe:
-        names = [arm.name for arm in self.all_arms()]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"arms are given twice: {', '.join(twice)}")
-        strangers = sorted({one for claim in self.claims for one in (claim.above, claim.below)} - set(names))
-        if strangers:
-            raise ValueError(f"claims name arms that are not there: {', '.join(strangers)}; arms: {', '.join(names)}")
-        for arm in self.all_arms():
-            try:
-                strategy(arm.search)
-                check_settings(arm.settings(0))
-            except StepsightError as error:
-                raise ValueError(f"{arm.name}: {error}") from error
+        check_arms(self.arms, self.claims)
         return self
 
     def all_arms(self) -> list[Arm]:
         """The arms, lists multiplied out."""
-        return [arm for recipe in self.arms for arm in _spread(recipe)]
+        return spread(self.arms)
 
 
 class Arm(Recipe):
@@ -126,6 +115,33 @@ class Arm(Recipe):
             budget=Budget(tokens=self.budget_tokens),
         )
         return with_constants(made, self.constants)
+
+
+def spread(recipes: Sequence[ArmRecipe]) -> list[Arm]:
+    """All arms, lists multiplied out."""
+    return [arm for recipe in recipes for arm in _spread(recipe)]
+
+
+def check_arms(recipes: Sequence[ArmRecipe], claims: Sequence[Claim] = ()) -> None:
+    """Make sure that arms differ in their names, can be run, and are those that claims are about.
+
+    Raises:
+        ValueError: they are not; for the validators of recipes.
+    """
+    arms = spread(recipes)
+    names = [arm.name for arm in arms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"arms are given twice: {', '.join(twice)}")
+    strangers = sorted({one for claim in claims for one in (claim.above, claim.below)} - set(names))
+    if strangers:
+        raise ValueError(f"claims name arms that are not there: {', '.join(strangers)}; arms: {', '.join(names)}")
+    for arm in arms:
+        try:
+            strategy(arm.search)
+            check_settings(arm.settings(0))
+        except StepsightError as error:
+            raise ValueError(f"{arm.name}: {error}") from error
 
 
 def _spread(recipe: ArmRecipe) -> list[Arm]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from stepsight.evaluation import EvaluationReport, evaluate
-from stepsight.evaluation.report import Truth
+from stepsight.evaluation.report import Read, Truth, read_staged
 from stepsight.protocols import Engine, Judge
 from stepsight.records import Question
 from stepsight.search import strategy
@@ -25,6 +25,7 @@ async def run_study(
     judge_of: Callable[[Arm], Judge | None],
     *,
     truth: Truth | None = None,
+    read: Read = read_staged,
     progress: Callable[[str, int], None] = lambda what, done: None,
 ) -> dict[str, list[EvaluationReport]]:
     """The reports of all arms, one for each seed; traces are kept under the recipe's `out`.
@@ -35,6 +36,7 @@ async def run_study(
         engine: answers.
         judge_of: the judge of an arm.
         truth: checks stages, where something is known of them.
+        read: takes answers apart.
         progress: called with what runs and how many answers there are of it.
     """
     arms = recipe.all_arms()
@@ -63,6 +65,7 @@ async def run_study(
                 arm.settings(seed),
                 concurrency=recipe.concurrency,
                 truth=truth,
+                read=read,
                 out=out,
                 progress=lambda now, tell=tell: tell(now.done),  # type: ignore[misc]  # bound as it is now
             )

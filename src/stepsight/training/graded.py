@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def read_written(traces: Sequence[Path]) -> list[Written]:
                     f"{path} answers questions of the split {trace.question.meta.get('split')}, not of train",
                     hint="make traces with `stepsight draw --split train` and `stepsight eval`",
                 )
-            for answer in _leaves(trace):
+            for _, answer in trace.leaves():
                 marks = grade(trace.question, answer)
                 if marks:
                     faulty = not all(mark.right for mark in marks if mark.closes)
@@ -102,18 +102,6 @@ def read_written(traces: Sequence[Path]) -> list[Written]:
         if len(found) == before:
             raise InputError(f"{path} holds no answer that could be graded", hint="draw its questions from the world")
     return list(found.values())
-
-
-def _leaves(trace: Trace) -> Iterator[str]:
-    """What was written up to every candidate that nothing continues."""
-    by_id = {candidate.id: candidate for candidate in trace.candidates}
-    continued = {candidate.parent for candidate in trace.candidates}
-    for candidate in trace.candidates:
-        if candidate.id not in continued:
-            text, parent = candidate.piece.text, candidate.parent
-            while parent is not None:
-                text, parent = by_id[parent].piece.text + text, by_id[parent].parent
-            yield text
 
 
 def _up_to_caption(answer: str) -> str:

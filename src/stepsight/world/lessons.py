@@ -16,6 +16,7 @@ from PIL import Image
 
 from stepsight.prompts.answer import question_text
 from stepsight.prompts.judge import JudgePrompts, pair_turns, screen_turns, whole_text
+from stepsight.prompts.tasks import DESCRIBE
 from stepsight.records import Question
 from stepsight.stages import SEPARATOR, Stage, render, render_stage
 from stepsight.world.corruption import (
@@ -36,11 +37,14 @@ from stepsight.world.spoiling import letter_of
 from stepsight.world.teacher import write_caption, write_reasoning, write_summary
 from stepsight.world.walks import Unanswerable, walk
 
-LessonKind = Literal["answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"]
-"""`answer`: four stages about a picture. `look`: the same up to CAPTION. `read`: the same without a picture, the
-caption given. Then pairs of one stage each, pairs of whole answers, and the correctness screen."""
+LessonKind = Literal[
+    "describe", "answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"
+]
+"""`describe`: what a picture shows, without a question and without tags. `answer`: four stages about a picture. `look`:
+the same up to CAPTION. `read`: the same without a picture, the caption given. Then pairs of one stage each, pairs of
+whole answers, and the correctness screen."""
 
-ANSWERING: tuple[LessonKind, ...] = ("answer", "look", "read")
+ANSWERING: tuple[LessonKind, ...] = ("describe", "answer", "look", "read")
 """The lessons that are not about judging."""
 OPTIONS_WALK = re.compile(r"( A\. \S+ (?:yes|no)(?:, [A-Z]\. \S+ (?:yes|no))*)(?=\. That is option)")
 """Where REASONING goes through the options; the space before it belongs to it."""
@@ -98,6 +102,8 @@ def draw_lesson(
     posed = pose(split, seed=seed, index=index, crowded=full)
     rng = random.Random(f"lesson:{kind}:{seed}:{index}")
     question = posed.question()
+    if kind == "describe":
+        return Lesson(DESCRIBE, draw_picture(posed.scene), (Span(posed.stages[Stage.CAPTION]),))
     if kind == "answer":
         return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, option_weight))
     if kind == "look":

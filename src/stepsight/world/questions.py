@@ -14,6 +14,9 @@ from stepsight.world.scene import VALUES, Attribute
 from stepsight.world.walks import Unanswerable, walk
 
 RELATIONS: tuple[Relation, ...] = ("left of", "right of", "behind", "in front of")
+MULTI_STEP: tuple[Family, ...] = ("compare", "spatial", "subtract-one", "subtract-two", "add")
+"""Families whose answer is not read off one group of objects: something is counted twice and compared, found before it
+is counted, taken away, or reckoned with."""
 COMPARISONS: tuple[Comparison, ...] = ("more than", "fewer than", "equal to")
 
 SYNONYMS: dict[str, tuple[str, ...]] = {

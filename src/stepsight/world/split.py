@@ -8,8 +8,9 @@ draws from it.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -159,6 +160,7 @@ def save_split(
     count: int,
     out: Path,
     crowded: bool = False,
+    families: Collection[Family] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Write pictures and `questions.jsonl` under `out`; pictures that are there already are kept.
@@ -169,20 +171,29 @@ def save_split(
         count: how many questions.
         out: folder, made if absent.
         crowded: only scenes with as many objects as the split has at most, or one less.
+        families: only questions of these; of all families if it is empty.
         progress: called with the number of questions done.
 
     Returns:
         The path of `questions.jsonl`, in which images are named relative to it.
+
+    Raises:
+        InputError: there is no such split, or it asks no question of these families.
     """
+    if families and split in SPLITS and not set(families) & set(SPLITS[split].weights):
+        raise InputError(
+            f"{split} asks none of {', '.join(families)}", hint=f"it asks {', '.join(SPLITS[split].weights)}"
+        )
 
     def questions() -> Iterator[Question]:
-        for index in range(count):
-            posed = pose(split, seed=seed, index=index, crowded=crowded)
+        posed_of_all = (pose(split, seed=seed, index=index, crowded=crowded) for index in itertools.count())
+        wanted = (posed for posed in posed_of_all if not families or posed.asked.program.family in families)
+        for done, posed in enumerate(itertools.islice(wanted, count), start=1):
             image = Path("images") / f"{posed.id}.png"
             if not (out / image).exists():
                 save_picture(draw_picture(posed.scene), out / image)
             yield posed.question((image,))
-            progress(index + 1)
+            progress(done)
 
     path = out / "questions.jsonl"
     write_jsonl(path, questions())

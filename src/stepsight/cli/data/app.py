@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from stepsight.cli.data.ablate import ablate_command
 from stepsight.cli.data.audit import audit_command, export_command, import_command, sheet_command
 from stepsight.cli.data.build import build_command, forecast_command
 from stepsight.cli.data.compose import compose_command
+from stepsight.cli.data.select import select_command
 from stepsight.cli.data.sources import sources_command
 
 data_app = typer.Typer(
@@ -23,3 +25,5 @@ data_app.command("audit")(audit_command)
 data_app.command("sheet")(sheet_command)
 data_app.command("import")(import_command)
 data_app.command("export")(export_command)
+data_app.command("ablate")(ablate_command)
+data_app.command("select")(select_command)

@@ -50,7 +50,7 @@ def audit_command(
         check_writable(out)
     allowed = allowances(dict(_share(text) for text in allow or ()))
     rows, folder = dataset_files(dataset, images)
-    with _counting("looking at") as tell:
+    with counting_rows("looking at") as tell:
         report = audit(
             rows,
             folder,
@@ -83,7 +83,7 @@ def sheet_command(
 
     check_writable(out)
     rows, folder = dataset_files(dataset, images)
-    with _counting("reading") as tell:
+    with counting_rows("reading") as tell:
         sheet = read_sheet(rows, seed=seed, examples=examples, progress=lambda done: tell("rows", done))
     with whole_file(out) as stream:
         stream.write(sheet_page(sheet, folder, examples=examples).encode())
@@ -103,7 +103,7 @@ def import_command(
 
     check_folder(out)
     rows, folder = dataset_files(dataset, images)
-    with _counting("reading") as tell:
+    with counting_rows("reading") as tell:
         imported = import_rows(rows, folder, out, decode=decode, progress=lambda done: tell("rows", done))
     manifest = imported.manifest
     if as_json:
@@ -131,7 +131,7 @@ def export_command(
         raise InputError(f"there is no format {to!r}", hint=f"choose one of {', '.join(Target)}")
     check_folder(out)
     rows, folder = dataset_files(dataset, images)
-    with _counting("reading") as tell:
+    with counting_rows("reading") as tell:
         told = export(rows, folder, out, Target(to), relative=relative, progress=lambda done: tell("rows", done))
     typer.echo(f"{told.rows:,} rows: {told.path}")
     if told.set_aside:
@@ -149,7 +149,7 @@ def _share(text: str) -> tuple[str, float]:
 
 
 @contextmanager
-def _counting(what: str) -> Iterator[Callable[[str, int], None]]:
+def counting_rows(what: str) -> Iterator[Callable[[str, int], None]]:
     """A status line on stderr, where that is a terminal; it is told every thousandth."""
     from rich.console import Console
 
