@@ -117,13 +117,19 @@ def _check_folder(source: str, recipe_path: Path) -> None:
         raise ModelError(f"there is no model folder {source}", hint=maker)
 
 
-def _maker(source: str, recipe_path: Path) -> str:
-    """Which recipe beside this one makes the model, as the next step to take."""
+def recipe_that_makes(source: str, recipe_path: Path) -> Path | None:
+    """The recipe beside this one that makes a model folder, if there is one."""
     for other in sorted(recipe_path.parent.glob("*.yaml")):
         try:
             made = load_recipe(other, TrainRecipe).out / "model"
         except StepsightError:
             continue
         if made.resolve() == Path(source).resolve():
-            return f"make it first: stepsight train {other}"
-    return "give a model folder or a hub id"
+            return other
+    return None
+
+
+def _maker(source: str, recipe_path: Path) -> str:
+    """Which recipe beside this one makes the model, as the next step to take."""
+    maker = recipe_that_makes(source, recipe_path)
+    return f"make it first: stepsight train {maker}" if maker else "give a model folder or a hub id"
