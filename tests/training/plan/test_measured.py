@@ -24,8 +24,8 @@ from stepsight.training.recipe import PicoSizes
 from stepsight.training.recipe_data import WorldLessons
 from stepsight.training.recipe_steps import Lora
 
-TOLERANCE = 0.01
-"""Random state that checkpointing keeps of every layer is no tensor of the play; all else is equal to the byte."""
+TOLERANCE = 0.03
+"""What an operation needs inside itself is not seen, nor random state that checkpointing keeps; else all is equal."""
 
 SIZES = PicoSizes()
 

@@ -29,11 +29,13 @@ PUBLISHED = {
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline(monkeypatch: pytest.MonkeyPatch, processor: Any) -> None:
     def refuse(*_: Any) -> None:
         pytest.fail("a plan asks the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    # Learning the words of the world takes longer than all else that is tested here.
+    monkeypatch.setattr("stepsight.training.plan.outline.build_tokenizer", lambda: processor.tokenizer)
     # Recipes name folders as seen from here.
     monkeypatch.chdir(ROOT)
 

@@ -143,7 +143,7 @@ class _Planning:
 
     def _memory(self, played: _Played) -> DeviceMemory:
         turn, static = played.turn, played.static
-        passing = turn.activations + turn.gathered + static.gradients
+        passing = turn.passing + static.gradients
         if self.way == "none" and self.turns == 1:
             # Gradients come while activations go; with several turns those of the first are there from then on.
             passing = turn.most

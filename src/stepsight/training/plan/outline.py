@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,8 @@ def outline(recipe: TrainRecipe, recipe_path: Path, config: Path | None = None) 
         text_model(model).requires_grad_(False)
         model.get_output_embeddings().requires_grad_(False)
     if recipe.lora:
-        add_adapters(model, recipe.lora)
+        with init_empty_weights(include_buffers=False):
+            add_adapters(model, recipe.lora)
     name = recipe.start.folder if isinstance(recipe.start, StartFromFolder) else "a new pico"
     return Outline(name, model, processor, image_processor)
 
@@ -178,7 +180,9 @@ def add_adapters(model: Any, lora: Lora) -> None:
     ends = tuple(f".{end}" for end in lora.targets)
     chosen = [f"{inside}.{name}" for name in linear if not ends or f".{name}".endswith(ends)]
     config = LoraConfig(r=lora.rank, lora_alpha=int(lora.alpha), lora_dropout=lora.dropout, target_modules=chosen)
-    with init_empty_weights(include_buffers=False):
+    with warnings.catch_warnings():
+        # PEFT asks the library by names that the library has given up.
+        warnings.simplefilter("ignore", FutureWarning)
         get_peft_model(model, config)
 
 

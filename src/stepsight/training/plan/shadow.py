@@ -48,8 +48,8 @@ class Held:
         gradients: gradients of weights.
         lent: what is there for a while that the play does not make itself (`change` says so).
         most: the most that all of them were together.
-        most_others: the most that `others` and `lent` were together.
-        lent_then: what `lent` was when `most_others` was reached.
+        most_others, most_lent: the most that each was.
+        most_passing: the most that both were together.
     """
 
     others: int = 0
@@ -57,7 +57,8 @@ class Held:
     lent: int = 0
     most: int = 0
     most_others: int = 0
-    lent_then: int = 0
+    most_lent: int = 0
+    most_passing: int = 0
 
     def change(self, others: int = 0, *, gradients: int = 0, lent: int = 0) -> None:
         """So many bytes more of each are alive, or fewer."""
@@ -65,8 +66,9 @@ class Held:
         self.gradients += gradients
         self.lent += lent
         self.most = max(self.most, self.others + self.gradients + self.lent)
-        if self.others + self.lent > self.most_others:
-            self.most_others, self.lent_then = self.others + self.lent, self.lent
+        self.most_others = max(self.most_others, self.others)
+        self.most_lent = max(self.most_lent, self.lent)
+        self.most_passing = max(self.most_passing, self.others + self.lent)
 
 
 @dataclass(frozen=True)

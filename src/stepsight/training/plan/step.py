@@ -34,7 +34,8 @@ class Turn:
     Attributes:
         most: bytes at their most, gradients of weights included as they come.
         activations: bytes at their most, without gradients of weights.
-        gathered: bytes that sharding had put there at that moment.
+        gathered: bytes that sharding puts there, at their most.
+        passing: bytes of both together, at their most.
         kept: bytes that wait for the backward pass when it begins, by the part that made them.
         operations: of all passes.
         forward: operations of the forward pass, by part.
@@ -44,6 +45,7 @@ class Turn:
     most: int
     activations: int
     gathered: int
+    passing: int
     kept: Mapping[str, int]
     operations: int
     forward: Mapping[str, int]
@@ -85,8 +87,9 @@ def play_turn(
     held = play.held
     return Turn(
         most=held.most,
-        activations=held.most_others - held.lent_then,
-        gathered=held.lent_then,
+        activations=held.most_others,
+        gathered=held.most_lent,
+        passing=held.most_passing,
         kept=kept,
         operations=play.operations.total(),
         forward=forward,
