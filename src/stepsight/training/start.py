@@ -118,8 +118,11 @@ def _check_folder(source: str, recipe_path: Path) -> None:
 
 
 def recipe_that_makes(source: str, recipe_path: Path) -> Path | None:
-    """The recipe beside this one that makes a model folder, if there is one."""
-    for other in sorted(recipe_path.parent.glob("*.yaml")):
+    """The recipe that makes a model folder: one beside the given recipe, or in another folder of `recipes`."""
+    beside = sorted(recipe_path.parent.glob("*.yaml"))
+    folders = recipe_path.absolute().parent.parent
+    others = sorted(folders.glob("*/*.yaml")) if folders.name == "recipes" else []
+    for other in (*beside, *others):
         try:
             made = load_recipe(other, TrainRecipe).out / "model"
         except StepsightError:

@@ -24,8 +24,8 @@ from stepsight.training.recipe import PicoSizes
 from stepsight.training.recipe_data import WorldLessons
 from stepsight.training.recipe_steps import Lora
 
-TOLERANCE = 0.03
-"""What an operation needs inside itself is not seen, nor random state that checkpointing keeps; else all is equal."""
+TOLERANCE = 0.05
+"""What an operation needs inside itself is not seen, and gradients are summed up beside themselves; most are equal."""
 
 SIZES = PicoSizes()
 
@@ -56,7 +56,7 @@ def check(model: Any, turn: Turn, measured: Measured) -> None:
         measured.optimiser,
     )
     assert turn.most == pytest.approx(measured.most, rel=TOLERANCE)
-    assert turn.activations <= turn.most
+    assert turn.passing == turn.activations <= turn.most
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
@@ -84,6 +84,25 @@ def test_checkpointing_and_smaller_batches_hold_less(processor: Any) -> None:
     assert few.activations < kept.activations / 2
     assert again.operations > kept.operations
     assert again.forward == kept.forward
+
+
+def test_operations_are_those_of_the_layers(processor: Any) -> None:
+    whole = build_processor(SIZES, processor.tokenizer)
+    model: Any = build_model(SIZES, processor.tokenizer).train()
+    batch = pico_batch(whole, 2)
+    turn = play_turn(model, batch, sft_loss, "float32")
+    rows, length = batch["input_ids"].shape
+    layers = model.model.language_model.layers
+    linear = sum(weight.numel() for weight in layers.parameters() if weight.ndim == 2)
+    # Scores, and values weighed by them: each a product of [length, width] and [width, length] for every head.
+    attention = 2 * 2 * rows * length * length * SIZES.text_hidden * len(layers)
+    assert turn.forward["text model"] == pytest.approx(2 * rows * length * linear + attention, rel=1e-4)
+    head = model.lm_head.weight.numel()
+    labelled = int((batch["labels"][:, 1:] != -100).sum())
+    assert turn.forward["embeddings"] == 2 * labelled * head
+    # Backward: gradients of inputs and of weights; of attention five products instead of two.
+    passes = 3 * sum(turn.forward.values()) + attention // 2
+    assert turn.operations == pytest.approx(passes, rel=0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -194,7 +194,7 @@ def test_a_configuration_is_taken_from_a_given_folder(tmp_path: Path) -> None:
     )
     plan = make_plan(path, choice=PlanChoice(config=tmp_path / "given", device="a100"))
     assert not plan.lengths.measured
-    assert "a picture of 640 x 480 pixels, which makes 16 tokens" in plan.assumptions[0]
+    assert "640 x 480 pixels, which makes 16 tokens" in plan.assumptions[2]
     assert sum(part.parameters for part in plan.parts) == sum(weight.numel() for weight in model.parameters())
 
 

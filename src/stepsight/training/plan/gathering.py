@@ -63,6 +63,7 @@ class _Counted:
     units: list[_Unit]
     handles: list[Any] = field(default_factory=list)
     frozen: list[_Unit] = field(default_factory=list)
+    sent: int = 0
 
     def watch(self, module: nn.Module, place: int) -> None:
         """Count a layer's weights while it is at work; layers are numbered in the order in which they are."""
@@ -114,10 +115,11 @@ class _Counted:
         unit.waiting -= 1
         self.held.change(lent=_size(weight))
         if unit.waiting == 0:
-            summed = unit.gradients // weight.element_size() * SUMMED
-            self.held.change(lent=summed)
-            self.held.change(lent=-summed - unit.gradients)
             self._let_go(unit)
+            # What the layer before sent stays until this one sends.
+            sent, self.sent = self.sent, unit.gradients // weight.element_size() * SUMMED
+            self.held.change(lent=self.sent - sent)
+            self.held.change(lent=-unit.gradients)
 
 
 def _units(model: Any, classes: Sequence[str]) -> tuple[list[tuple[nn.Module, list[nn.Parameter]]], list[nn.Parameter]]:

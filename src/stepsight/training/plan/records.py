@@ -58,9 +58,9 @@ class DeviceMemory(Record):
     """What one device holds when it holds most.
 
     `gathered` is what several devices need for a while: whole weights of the layers in work and their gradients, or
-    buckets to send gradients in. `activations` is everything that a step makes beside gradients of weights. Each is what
-    it is at its most; `total`, all at once, is less than their sum where some come while others go. `reserve` is what
-    comes on top (`sharding.RESERVE`).
+    buckets to send gradients in. `activations` is everything that a step makes beside gradients of weights. Each is
+    what it is at its most; `total`, all at once, is less than their sum where some come while others go. `reserve` is
+    what comes on top (`sharding.RESERVE`).
     """
 
     rows: int

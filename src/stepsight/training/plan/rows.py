@@ -119,9 +119,10 @@ def _assumed(data: StagedRows, outline: Outline, together: int, missing: str) ->
         longest=bound,
     )
     said = (
-        f"rows are assumed, for {missing}: {PAPER_ROWS:,} of them as in the paper, each with {ROUNDS:g} questions of "
-        f"{ASKED} and answers of {ANSWERED} tokens, {FRAME} of the template, and a picture of {PICTURE[0]} x "
-        f"{PICTURE[1]} pixels, which makes {shown} tokens; the longest is taken to have {bound:,}",
+        f"rows: {missing}, so {PAPER_ROWS:,} are assumed, as in the paper",
+        f"a row: {ROUNDS:g} questions of {ASKED} and answers of {ANSWERED} tokens, {FRAME} of the template; {bound:,} "
+        "at most",
+        f"its picture: {PICTURE[0]} x {PICTURE[1]} pixels, which makes {shown} {'token' if shown == 1 else 'tokens'}",
     )
     return Rows(lengths, batches, said)
 

@@ -6,6 +6,7 @@ of any size goes through its own forward and backward pass on any machine, by to
 backward pass, and for how long.
 
 What an operation needs inside itself and gives back before it ends is not seen, nor is what an allocator rounds up.
+Gradients that meet count as summed up beside themselves, which torch does in place where it can.
 """
 
 from __future__ import annotations

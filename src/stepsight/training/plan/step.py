@@ -23,8 +23,8 @@ Loss = Callable[[Any, dict[str, torch.Tensor]], tuple[torch.Tensor, Any]]
 """From a model and a batch to the loss, and to what is logged."""
 
 LOSS = "loss"
-OTHERS = "projector"
 BACKWARD = "backward pass"
+OTHERS = "projector"
 
 
 @dataclass(frozen=True)
