@@ -46,10 +46,10 @@ def _too_long(plan: Plan, recipe: TrainRecipe, model: Any) -> Iterator[Problem]:
     data = recipe.data
     context = data.context if isinstance(data, StagedRows) else None
     longest = plan.lengths.longest
-    if context is not None and plan.lengths.measured and longest > context:
+    if plan.lengths.shortened:
         yield Problem(
-            what=f"the longest measured row has {longest:,} tokens, and context is {context:,}: it is cut or left out",
-            next=f"--set data.context={-(-longest // 256) * 256}, if its end matters",
+            what=f"{plan.lengths.shortened:,} rows are longer than context, {context} tokens, and are cut or left out",
+            next="raise data.context, if what their ends say matters",
         )
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if positions is not None and max(longest, context or 0) > positions:

@@ -42,7 +42,8 @@ class Lengths(Record):
     """How long rows are: all tokens of a row, those that count in the loss, and how much a batch is padded.
 
     `measured` says whether rows were encoded for it, or whether all of this is assumed; `source` says which rows.
-    `padded` is the mean length of a row with its padding.
+    `padded` is the mean length of a row with its padding; `shortened` is how many rows are longer than the recipe lets
+    them be, and are cut or left out.
     """
 
     measured: bool
@@ -52,6 +53,7 @@ class Lengths(Record):
     learned: float
     padded: float
     longest: int
+    shortened: int = 0
 
 
 class DeviceMemory(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from statistics import mean
@@ -71,11 +71,19 @@ def look_at_rows(recipe: TrainRecipe, outline: Outline, together: int) -> Rows:
     if not isinstance(data, StagedRows):
         raise InputError("only rows and lessons can be planned", hint="plan a recipe of task: sft")
     if outline.processor is not None and data.rows.exists():
-        rows = StagedDataset(data, outline.processor, length=MOST)
-        number = min(MOST, len(rows.rows))
-        return _measured([rows[index] for index in range(number)], outline, together, len(rows.rows), str(data.rows))
+        return _measured_rows(data, outline, together)
     missing = "there is no tokenizer for them here" if data.rows.exists() else f"{data.rows} is not here"
     return _assumed(data, outline, together, missing)
+
+
+def _measured_rows(data: StagedRows, outline: Outline, together: int) -> Rows:
+    rows = StagedDataset(data, outline.processor, length=MOST)
+    taken = [rows[index] for index in range(min(MOST, len(rows.rows)))]
+    # An epoch of packed rows has fewer items than the file has rows.
+    found = _measured(taken, outline, together, getattr(rows, "per_epoch", len(rows.rows)), str(data.rows))
+    beyond = sum(len(row.ids) > (data.context or len(row.ids)) for row in taken)
+    beyond += getattr(rows, "cut", 0) + getattr(rows, "left_out", 0)
+    return replace(found, lengths=found.lengths.model_copy(update={"shortened": beyond}))
 
 
 def _measured(rows: Sequence[Encoded], outline: Outline, together: int, number: int | None, source: str) -> Rows:
