@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from stepsight.findings import Diagnosis, Machine, Memory, Model, Room, SelfCheck, Shape, Torch
+from stepsight.findings import Diagnosis, Machine, Memory, Model, Problem, Room, SelfCheck, Shape, Torch
 from stepsight.reports.terminal import Line, print_lines
 
 Row = tuple[str, str, str]
@@ -27,7 +27,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         sections.append(("self-check", _check(model.check, model.loading_seconds)))
     for title, rows in sections:
         print_lines(console, [Line(Text(title, style="bold cyan")), *map(_line, rows), Line(Text())])
-    print_lines(console, _problems(diagnosis))
+    print_lines(console, problem_lines(diagnosis.problems))
 
 
 def size(number: int | None) -> str:
@@ -122,10 +122,11 @@ def _check(check: SelfCheck, loading: float | None) -> Iterator[Row]:
     yield "decoding", f"{check.engine_seconds:.2f} s", f"the library's generate: {check.library_seconds:.2f} s"
 
 
-def _problems(diagnosis: Diagnosis) -> Iterator[Line]:
-    if not diagnosis.problems:
+def problem_lines(problems: Sequence[Problem]) -> Iterator[Line]:
+    """Each problem with what to do next; a line that says so if there is none."""
+    if not problems:
         yield Line(Text("no problems", style="bold green"))
-    for problem in diagnosis.problems:
+    for problem in problems:
         word, style = ("problem", "bold red") if problem.serious else ("warning", "bold yellow")
         yield Line(Text.assemble((f"{word}: ", style), problem.what))
         yield Line(Text(problem.next), 4)

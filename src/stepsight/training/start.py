@@ -138,13 +138,22 @@ def _check_folder(source: str, recipe_path: Path) -> None:
         raise ModelError(f"there is no model folder {source}", hint=maker)
 
 
-def _maker(source: str, recipe_path: Path) -> str:
-    """Which recipe beside this one makes the model, as the next step to take."""
-    for other in sorted(recipe_path.parent.glob("*.yaml")):
+def recipe_that_makes(source: str, recipe_path: Path) -> Path | None:
+    """The recipe that makes a model folder: one beside the given recipe, or in another folder of `recipes`."""
+    beside = sorted(recipe_path.parent.glob("*.yaml"))
+    folders = recipe_path.absolute().parent.parent
+    others = sorted(folders.glob("*/*.yaml")) if folders.name == "recipes" else []
+    for other in (*beside, *others):
         try:
             made = load_recipe(other, TrainRecipe).out / "model"
         except StepsightError:
             continue
         if made.resolve() == Path(source).resolve():
-            return f"make it first: stepsight train {other}"
-    return "give a model folder or a hub id"
+            return other
+    return None
+
+
+def _maker(source: str, recipe_path: Path) -> str:
+    """Which recipe beside this one makes the model, as the next step to take."""
+    maker = recipe_that_makes(source, recipe_path)
+    return f"make it first: stepsight train {maker}" if maker else "give a model folder or a hub id"

@@ -1,0 +1,1 @@
+"""What a run will take, before it is run: parameters, memory of each device, tokens, steps, hours."""
