@@ -50,6 +50,7 @@ from stepsight.training.practice import WINDOW, Practice
 from stepsight.training.products import use_onednn
 from stepsight.training.recipe import PicoSizes
 from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.trainer import StagedTrainer
 from stepsight.world.lessons import draw_lesson
 
 LADDER = ("plain", "labelled", "sorted", "compile", "onednn", "bf16")
@@ -102,10 +103,10 @@ def processor_time() -> float:
     return taken
 
 
-def timed(kind: type[Any], watch: Stopwatch) -> type[Any]:
+def timed(kind: Any, watch: Stopwatch) -> Any:
     """A trainer that counts labels and looks at the clock."""
 
-    class Timed(kind):
+    class Timed(kind):  # type: ignore[misc]
         def __init__(self, **arguments: Any) -> None:
             super().__init__(**arguments)
             self.add_callback(watch)
@@ -158,9 +159,9 @@ def train_plainly(options: argparse.Namespace, folder: Path, watch: Stopwatch) -
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return SequentialSampler(data) if "sorted" in levers else RandomSampler(data)  # type: ignore[arg-type]
 
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
+        def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             if "labelled" not in levers:
-                return super().compute_loss(model, inputs, return_outputs, **more)
+                return super().compute_loss(model, inputs, *more, **named)
             mask = {} if "sorted" in levers else {"attention_mask": inputs["attention_mask"]}
             return sft_loss(
                 model, {name: inputs[name] for name in ("input_ids", "pixel_values", "labels", "weights")} | mask
@@ -212,7 +213,7 @@ def train_by_recipe(options: argparse.Namespace, folder: Path, watch: Stopwatch)
     data = {"mixture": {"answer": 1.0}, "seed": SEED}
     text = {"task": "sft", "start": {"build": {}}, "data": data, "optimisation": how, "out": str(folder / "run")}
     recipe.write_text(yaml.safe_dump(text), encoding="utf-8")
-    run.StagedTrainer = timed(run.StagedTrainer, watch)  # type: ignore[misc]
+    run.StagedTrainer = timed(StagedTrainer, watch)  # type: ignore[attr-defined]
     run.train(recipe)
 
 
@@ -252,7 +253,7 @@ def main() -> None:
             found[way].append(json.loads(line))
             print(json.dumps({"round": turn, **found[way][-1]}), flush=True)
     for way in ways:
-        told = {}
+        told: dict[str, Any] = {}
         for unit in ("per_second", "per_cpu_second"):
             ratios = [one[unit] / plain[unit] for one, plain in zip(found[way], found["plain"], strict=True)]
             told[unit] = statistics.median(one[unit] for one in found[way])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -49,7 +50,8 @@ def test_a_run_is_drawn_into_its_folder(
         assert said in out
     assert f"wrote {folder / 'curves.png'}" in out
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-    losses, _, answers, training, rate = drawn[0].axes
+    axes: Any = drawn[0].axes
+    losses, _, answers, training, rate = axes
     (caption,) = losses.lines
     assert caption.get_xydata().tolist() == [[0, 0.5], [10, 0.5], [20, 0.5]]
     assert [line.get_label() for line in answers.lines] == ["format valid", "accuracy", "accuracy, any format"]

@@ -28,7 +28,7 @@ def batch(processor: Any) -> dict[str, torch.Tensor]:
 
 def learned(model: Any, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
-    loss, _ = sft_loss(model, batch)
+    loss: Any = sft_loss(model, batch)[0]
     loss.backward()
     return float(loss.detach()), {
         name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None

@@ -18,11 +18,11 @@ from stepsight.stages import STAGES
 from stepsight.training.aside import aside
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.held_out import HeldOut, hold_out
-from stepsight.training.losses import sft_loss
+from stepsight.training.losses import sft_loss, sft_weights
 from stepsight.training.recipe_steps import Watching
 from stepsight.training.stage_losses import measure_stages, token_losses
 from stepsight.training.stage_tokens import StageTokens
-from stepsight.training.trainer import StagedTrainer
+from stepsight.training.trainer import Loss, StagedTrainer
 from stepsight.training.watched import ALL, StageLosses
 
 
@@ -35,7 +35,13 @@ def trainer_of(model: Any, processor: Any, folder: Path, batch: int) -> StagedTr
         remove_unused_columns=False,
     )
     pad = processor.tokenizer.pad_token_id
-    return StagedTrainer(loss=sft_loss, model=model, args=arguments, data_collator=lambda rows: collate(rows, pad))
+    return StagedTrainer(
+        loss=Loss(sft_loss, sft_weights),
+        processor=processor,
+        model=model,
+        args=arguments,
+        data_collator=lambda rows: collate(rows, pad),
+    )
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def by_hand(model: Any, processor: Any, held: list[HeldOut]) -> dict[str, list[f
     for one in held:
         row = one.encode(processor)
         with torch.no_grad():
-            logits = model(input_ids=row.ids[None], pixel_values=row.pixels, use_cache=False).logits[0]
+            logits = model(input_ids=row.ids[None], **row.pictures, use_cache=False).logits[0]
         losses = functional.cross_entropy(logits[:-1], row.labels[1:], reduction="none", ignore_index=IGNORED)
         current = None
         tokens = [*row.labels[1:].tolist(), IGNORED]

@@ -24,8 +24,10 @@ TEXTS = {
     Stage.CONCLUSION: "2",
 }
 
+_FAST: Any = PreTrainedTokenizerFast
 
-def byte_level(vocabulary: int) -> PreTrainedTokenizerFast:
+
+def byte_level(vocabulary: int) -> Any:
     """A byte-level tokenizer that has never seen a tag; with few tokens every character is several."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -37,10 +39,10 @@ def byte_level(vocabulary: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator([render(TEXTS), "cube.</ cubes.</"] * 4, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
+    return _FAST(tokenizer_object=tokenizer, eos_token="<|end|>")
 
 
-def sentencepiece_like() -> PreTrainedTokenizerFast:
+def sentencepiece_like() -> Any:
     """Spaces belong to the words behind them, and what is unknown falls into bytes, as in Llama 2 and Gemma."""
     words = sorted({word for text in TEXTS.values() for word in text.replace(" ", " ▁").split()})
     tokens = ["<unk>", "<|end|>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *words, *map(chr, range(33, 127))]
@@ -49,7 +51,7 @@ def sentencepiece_like() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens([AddedToken("<|end|>", special=True)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", unk_token="<unk>")
+    return _FAST(tokenizer_object=tokenizer, eos_token="<|end|>", unk_token="<unk>")
 
 
 @pytest.fixture(params=["bytes", "merged", "sentencepiece", "pico", "tags are special"])

@@ -39,7 +39,7 @@ def start(processor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny pico that drops a tenth of its attention while it learns, and so needs random numbers."""
     folder = tmp_path_factory.mktemp("start") / "model"
     torch.manual_seed(0)
-    model = build_model(SIZES, processor.tokenizer)
+    model: Any = build_model(SIZES, processor.tokenizer)
     model.config.text_config.attention_dropout = 0.1
     save_model(model, processor, folder)
     return folder
