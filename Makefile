@@ -40,7 +40,7 @@ data-demo: venv  ## make a dataset offline, from questions to exports, in OUT=ru
 	PATH="$(abspath $(BIN)):$$PATH" examples/data_demo.sh "$(OUT)" $(COUNT)
 
 test: venv  ## run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: venv  ## check style and formatting
 	$(BIN)/ruff check $(CHECKED)

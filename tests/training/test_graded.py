@@ -105,13 +105,13 @@ def test_a_reward_model_learns_what_is_wrong(processor: Any, model: Any) -> None
     loss = RewardLoss(processor.tokenizer, (" yes", " no"), wrong=2.0)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     seen = []
-    for _ in range(120):
+    for _ in range(200):
         value, noted = loss(model, batch)
         seen.append(noted | {"loss": value.detach()})
         optimiser.zero_grad()
         torch.autograd.backward(value)
         optimiser.step()
-    assert seen[-1]["loss"] < 0.3 * seen[0]["loss"]
+    assert seen[-1]["loss"] < 0.1 * seen[0]["loss"]
     assert seen[-1]["wrong_words_found"] > 0.9
     assert seen[-1]["wrong_ends_found"] > 0.9
 

@@ -71,7 +71,8 @@ def test_the_share_that_is_stretched_is_the_recipes(processor: Any) -> None:
     shares = []
     for stretched in (0.0, 0.5, 1.0):
         lessons = WorldLessons(mixture={"answer": 1.0}, seed=2, stretched=stretched)
-        rows = [Practice(lessons, processor, batch=8, length=64)[index] for index in range(64)]
+        practice = Practice(lessons, processor, batch=8, length=64)
+        rows = [practice[index] for index in range(64)]
         shares.append(sum(row.positions is not None for row in rows) / len(rows))
     assert shares[0] == 0
     assert 0.25 < shares[1] < 0.75

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from stepsight.errors import InputError, MissingExtraError, ModelError, RecipeError
+from stepsight.pictures import load_picture
 from stepsight.records import Question
 from stepsight.tracefiles import read_traces
 from stepsight.training import answering, curves
 from stepsight.training.aside import aside
+from stepsight.training.held_out import hold_out
 from stepsight.training.pico import build_model, save_model
+from stepsight.training.recipe_steps import Watching
 from stepsight.training.run import train
 from stepsight.training.trainer import LogFile
 from stepsight.training.watched import Watched, read_watched
@@ -195,6 +202,34 @@ def test_rows_of_a_file_can_be_held_out(tmp_path: Path, start: Path, caplog: pyt
     # The known answer is the CONCLUSION, and of a row that is not staged all of it.
     for trace in traces:
         assert trace.question.answer == trace.question.id.removeprefix("row ") == trace.question.text.rstrip("?")
+
+
+def test_rows_of_a_table_can_be_held_out(tmp_path: Path, processor: Any) -> None:
+    picture = Image.effect_noise((40, 30), 60).convert("RGB")
+    stream = BytesIO()
+    picture.save(stream, format="PNG")
+    rows = [
+        {
+            "id": str(number),
+            "images": [{"bytes": stream.getvalue(), "path": None}] if number else [],
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": f"{number}?"},
+                {"role": "assistant", "content": str(number)},
+            ],
+        }
+        for number in range(3)
+    ]
+    path = tmp_path / "held.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    held = hold_out(Watching(every=1, rows=path, images=tmp_path), tmp_path / "questions")
+    assert sorted(one.question.id for one in held) == ["0", "1", "2"]
+    for one in held:
+        said = processor.tokenizer.decode(one.encode(processor).ids)
+        assert "Be brief." in said
+        # Pictures inside the table are files beside the run from then on.
+        shown = [load_picture(path) for path in one.question.images]
+        assert [np.array(two).tolist() for two in shown] == [np.array(picture).tolist()] * (one.question.id != "0")
 
 
 def test_a_question_that_cannot_be_answered_does_not_end_the_run(

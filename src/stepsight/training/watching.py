@@ -20,13 +20,12 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
-from stepsight.data.staged_rows import read_rows
 from stepsight.jsonl import append_jsonl
 from stepsight.tracefiles import write_traces
 from stepsight.training.answering import ask, check_askable
 from stepsight.training.aside import aside
 from stepsight.training.curves import check_curves, draw_run
-from stepsight.training.held_out import hold_out
+from stepsight.training.held_out import hold_out, sound_rows
 from stepsight.training.recipe import StartFromFolder, TrainRecipe
 from stepsight.training.stage_losses import measure_stages
 from stepsight.training.stage_tokens import StageTokens
@@ -56,7 +55,7 @@ def check_watching(recipe: TrainRecipe) -> None:
         return
     check_curves()
     if watching.rows is not None and watching.images is not None:
-        read_rows(watching.rows, watching.images)
+        sound_rows(watching.rows, watching.images)
 
 
 def watch(trainer: Trainer, recipe: TrainRecipe, processor: Any) -> None:

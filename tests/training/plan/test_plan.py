@@ -92,8 +92,9 @@ def test_hours_follow_utilisation_devices_and_peak(tmp_path: Path) -> None:
     one = make_plan(path, choice=PlanChoice(device="h100", utilisation=0.2))
     two = make_plan(path, choice=PlanChoice(device="h100", utilisation=0.4, devices=2))
     assert one.compute.seconds == pytest.approx(one.compute.operations / (0.2 * 989e12))
+    assert two.compute.seconds == pytest.approx(two.compute.operations / (2 * 0.4 * 989e12))
     # Half as many rows are padded together, so there is a little less padding.
-    assert two.compute.seconds == pytest.approx(one.compute.seconds / 4, rel=0.05)
+    assert 0.9 < two.compute.operations / one.compute.operations < 1
     assert two.launch == f"torchrun --nproc-per-node 2 -m stepsight train {path}"
     assert two.memory[0].gathered == two.memory[0].gradients  # buckets
     assert "autocast" in two.precision
