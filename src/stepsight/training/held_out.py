@@ -105,8 +105,6 @@ def _from_file(rows: Path, images: Path, seed: int, count: int, folder: Path) ->
                     picture.save(stream, format="PNG")
             shown = (path,)
         user, reply = row.exchanges[0]
-        question = Question(
-            id=row.id, text=user, images=shown, answer=said_by(reply, parse(reply)), source=row.source
-        )
+        question = Question(id=row.id, text=user, images=shown, answer=said_by(reply, parse(reply)), source=row.source)
         held.append(HeldOut(question, tuple(row.exchanges), row.system))
     return held
