@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -260,3 +261,11 @@ def test_the_grammar_for_llama_cpp_says_the_same() -> None:
     parts = re.findall(r'"[^"]*"|text', root)
     whole = "".join(inner if part == "text" else part[1:-1].replace(r"\n", "\n") for part in parts)
     assert whole == staged_regex()
+
+
+def test_an_answer_that_opens_a_stage_again_and_again_is_read_in_no_time() -> None:
+    started = time.process_time()
+    parsed = parse("<CONCLUSION>" * 30_000 + "B</CONCLUSION>")
+    assert time.process_time() - started < 20
+    assert parsed.stages == {Stage.CONCLUSION: "B"}
+    assert sum(fault.kind is FaultKind.REPEATED for fault in parsed.faults) == 29_999

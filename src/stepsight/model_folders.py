@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -94,3 +95,56 @@ def read_card(folder: Path) -> ModelCard:
     except InputError as error:
         raise ModelError(f"{path}: {error}") from error
     return card if card.name else card.model_copy(update={"name": folder.name})
+
+
+class Origin(Record):
+    """Where a model's weights come from: so that a score can say which model it is of.
+
+    revision: the commit of a hub model. weights: SHA-256 over the names and the SHA-256 of all files of weights, of a
+    changed copy those of its base too; both empty where nobody can know, as behind a server. files: how many there are.
+    """
+
+    source: str
+    revision: str = ""
+    weights: str = ""
+    files: int = 0
+
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_BLOB = re.compile(r"[0-9a-f]{64}")
+
+
+def origin_of(source: str, revision: str | None = None) -> Origin:
+    """The origin of a model that is loaded: a folder, or a hub id whose files lie in the hub's cache.
+
+    Reading the weights takes as long as reading their files; in the hub's cache large files have their hash as a name.
+    """
+    if Path(source).is_dir():
+        folder, commit = Path(source), ""
+    else:
+        from stepsight.engines.transformers.cached import cached_folder
+
+        found = cached_folder(source, revision)
+        if found is None:
+            return Origin(source=source, revision=revision or "")
+        folder, commit = found, found.name
+    paths = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS)
+    base = read_card(folder).base
+    paths += sorted(path for path in (folder / base).iterdir() if path.suffix in _WEIGHTS) if base else []
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {_sha256(path)}\n".encode())
+    return Origin(
+        source=PICO if source == resolve_model(PICO) else source,
+        revision=commit,
+        weights=digest.hexdigest() if paths else "",
+        files=len(paths),
+    )
+
+
+def _sha256(path: Path) -> str:
+    blob = path.resolve().name
+    if path.is_symlink() and _BLOB.fullmatch(blob):
+        return blob
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -174,7 +174,7 @@ class StageStream:
         self._held = ""  # a beginning of a tag, perhaps
         self._current: Stage | None = None
         self._text: list[str] = []  # since the last tag that opened or closed something
-        self._opened: list[Stage] = []
+        self._opened: list[Stage] = []  # each once, in the order in which they were first opened
         self._stages: dict[Stage, str] = {}
         self._faults: list[Fault] = []
         self._parsed: Parsed | None = None
@@ -235,7 +235,8 @@ class StageStream:
             self._note(FaultKind.REPEATED, stage, f"{stage} is written more than once")
         elif later:
             self._note(FaultKind.OUT_OF_ORDER, stage, f"{stage} comes after {later[0]}")
-        self._opened.append(stage)
+        if stage not in self._opened:
+            self._opened.append(stage)
         self._current = stage
         yield StageEvent("opened", stage)
 

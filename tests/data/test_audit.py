@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.data.datasets import answer, pairs, row, save, write_pictures
-from tests.data.test_pictures_of_tsv import tsv
+from tests.test_pictures_of_tsv import tsv
 
 from stepsight.data.audit import audit, headline
 from stepsight.data.audit_report import ALLOWED, AuditReport, Kind, allowances
@@ -110,6 +110,10 @@ def test_pictures_of_benchmarks_are_found(tmp_path: Path) -> None:
     report = audit(path, images, benchmarks=[broken])
     assert report.counts[Kind.BENCHMARK_PICTURE] == 0
     assert not report.clean, "rows that could not be compared are not clean"
+    named = tmp_path / "Named.tsv"
+    named.write_text("index\timage_path\n1\tother.png\n")
+    with pytest.raises(InputError, match=r"Named\.tsv names its pictures and does not hold them"):
+        audit(path, images, benchmarks=[named])
 
 
 def test_what_is_allowed_is_a_share_of_the_rows(tmp_path: Path) -> None:

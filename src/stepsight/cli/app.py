@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stepsight.cli.ask import ask_command
+from stepsight.cli.bench.app import bench_app
 from stepsight.cli.convert import convert_command
 from stepsight.cli.curves import curves_command
 from stepsight.cli.data.app import data_app
@@ -54,6 +55,7 @@ app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
+app.add_typer(bench_app, name="bench")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(data_app, name="data")
 

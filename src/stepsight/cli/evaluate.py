@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepsight.cli.model_options import brought_model, choose_model
+from stepsight.cli.model_options import choose_model
 from stepsight.cli.options import JsonOption, check_folder
 from stepsight.cli.search_options import choose_search
 from stepsight.cli.taking import takes
@@ -16,13 +16,12 @@ from stepsight.cli.taking import takes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stepsight.assembly import LoadedModel, ModelChoice, SearchChoice
-    from stepsight.evaluation import EvaluationReport, Progress
+    from stepsight.assembly import ModelChoice, SearchChoice
+    from stepsight.evaluation import EvaluationReport
     from stepsight.evaluation.report import Truth
     from stepsight.records import Question
 
 REPORT = "report.json"
-PROBE = "server.json"
 
 
 @takes(choice=choose_model, plan=choose_search)
@@ -47,25 +46,12 @@ def eval_command(
     as_json: JsonOption = False,
 ) -> None:
     """Answer many questions, score the answers, and say how sure the scores are."""
-    import asyncio
-
     from rich.console import Console
 
-    from stepsight.assembly import (
-        build_judge,
-        check_choice,
-        load_model,
-        unrepeatable,
-        with_judge_prompts,
-    )
-    from stepsight.errors import EngineError
+    from stepsight.cli.answering import answer_all, check_answered, make_ready
     from stepsight.evaluation import compare as compare_reports
-    from stepsight.evaluation import evaluate, wilson
     from stepsight.files import whole_file
-    from stepsight.reports.progress import described
-    from stepsight.reports.scores import difference_line, interval, scores_table
-    from stepsight.search import strategy
-    from stepsight.tracefiles import TRACES
+    from stepsight.reports.scores import difference_line, scores_table
 
     # 1. Everything that can be wrong without a model.
     asked = _questions(questions, limit)
@@ -74,47 +60,11 @@ def eval_command(
         check_folder(out)
 
     # 2. The model.
-    errors = Console(stderr=True, highlight=False)
-    ready = brought_model(context)
-    if ready is None:
-        check_choice(choice)
-        with errors.status(f"loading {choice.name}"):
-            ready = load_model(choice)
-    answering = with_judge_prompts(ready, choice.judge_prompts)
-    chooser = build_judge(plan.judge, answering, search=plan.search, width=plan.settings.width)
-    if warning := unrepeatable(answering, search=plan.search, temperature=plan.settings.temperature):
-        errors.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    answering = make_ready(context, choice, plan, Console(stderr=True, highlight=False))
 
     # 3. The run.
-    with described(errors, "answering", len(asked)) as tell:
-
-        def progress(now: Progress) -> None:
-            failed = f", {now.failed} failed" if now.failed else ""
-            tell(now.done, f"accuracy {interval(wilson(now.correct, now.scored))}{failed}")
-
-        async def answers() -> EvaluationReport:
-            try:
-                return await evaluate(
-                    asked,
-                    answering.engine,
-                    chooser,
-                    strategy(plan.search),
-                    plan.settings,
-                    concurrency=concurrency,
-                    truth=_truth(asked),
-                    out=None if out is None else out / TRACES,
-                    progress=progress,
-                    versions={"model": answering.card.name},
-                )
-            finally:
-                await answering.aclose()
-
-        # A folder of another run is refused when the run starts; until then its probe is not ours to replace.
-        if out is not None and not (out / TRACES).exists():
-            _keep_probe(out, answering)
-        report = asyncio.run(answers())
+    report = answer_all(answering, asked, out=out, concurrency=concurrency, truth=_truth(asked))
     if out is not None:
-        _keep_probe(out, answering)
         with whole_file(out / REPORT) as stream:
             stream.write(report.to_json().encode() + b"\n")
 
@@ -130,19 +80,8 @@ def eval_command(
         console.print(scores_table(report))
         if difference is not None:
             console.print(difference_line(difference, str(compare)), soft_wrap=not console.is_terminal)
-    if report.failed:
-        first = next(iter(report.failed.values()))
-        again = "the same command tries them again" if out is not None else "with --out, a second start tries only them"
-        raise EngineError(f"{len(report.failed)} of {report.questions} questions have no answer: {first}", hint=again)
-
-
-def _keep_probe(out: Path, model: LoadedModel) -> None:
-    """Keep beside the results what the server was seen to do, if there is one."""
-    from stepsight.files import whole_file
-
-    if model.probe is not None:
-        with whole_file(out / PROBE) as stream:
-            stream.write(model.probe.model_dump_json(indent=2).encode() + b"\n")
+    again = "the same command tries them again" if out is not None else "with --out, a second start tries only them"
+    check_answered(report.failed, report.questions, again=again)
 
 
 def read_run(path: Path, questions: Sequence[Question]) -> EvaluationReport:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -37,3 +39,18 @@ def check_folder(path: Path) -> None:
         raise InputError(f"{nearest} is a file, not a folder", hint="choose another place")
     if not os.access(nearest, os.W_OK):
         raise InputError(f"{nearest} is not yours to write in", hint="choose another place")
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[str, int], None]]:
+    """A status line on stderr, where that is a terminal; it is told every thousandth."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status(what) as status:
+
+        def tell(things: str, done: int) -> None:
+            if done % 1000 == 0:
+                status.update(f"{what} {done:,} {things}")
+
+        yield tell

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from stepsight.data.audit_report import Benchmark
 from stepsight.data.likeness import Fingerprint, Lookalikes, fingerprint, groups_of, members
-from stepsight.data.pictures_of_tsv import TsvRow, decode_picture, scan_tsv
 from stepsight.data.row_pictures import BadPicture, PictureFault, fault_of, place_of
-from stepsight.errors import PictureError
+from stepsight.errors import InputError, PictureError
 from stepsight.pictures import load_picture
+from stepsight.pictures_of_tsv import TsvRow, decode_picture, scan_tsv
 
 _BATCH = 1024
 
@@ -56,30 +58,37 @@ def twins_of(prints: dict[str, Fingerprint]) -> list[list[str]]:
     return [[names[place] for place in places] for places in members(groups)]
 
 
+Key = TypeVar("Key")
+
+
+def alike(prints: dict[str, Fingerprint], shown: Iterable[tuple[Key, Fingerprint]]) -> Iterator[tuple[str, Key]]:
+    """Each pair of a name here and a key there whose pictures look alike; `shown` is read in batches."""
+    names, index = list(prints), Lookalikes(list(prints.values()))
+    waiting = iter(shown)
+    while batch := list(islice(waiting, _BATCH)):
+        for place, other in index.like([one for _, one in batch]):
+            yield names[place], batch[other][0]
+
+
 def against(prints: dict[str, Fingerprint], path: Path) -> tuple[Benchmark, dict[str, str]]:
     """A benchmark file, and for each name whose picture is in it, the index of the first row that has it.
 
     Raises:
         InputError: the file is none of the kind.
     """
-    names, found = list(prints), dict[str, str]()
-    index = Lookalikes(list(prints.values()))
     unread: list[str] = []
     count = 0
-    batch: list[tuple[str, Fingerprint]] = []
 
-    def compare() -> None:
-        for place, other in index.like([one for _, one in batch]):
-            found.setdefault(names[place], batch[other][0])
-        batch.clear()
+    def shown() -> Iterator[tuple[str, Fingerprint]]:
+        nonlocal count
+        for row, one in _pictures(path, unread):
+            count += 1
+            if one is not None:
+                yield row, one
 
-    for row, one in _pictures(path, unread):
-        count += 1
-        if one is not None:
-            batch.append((row, one))
-        if len(batch) >= _BATCH:
-            compare()
-    compare()
+    found: dict[str, str] = {}
+    for name, row in alike(prints, shown()):
+        found.setdefault(name, row)
     return Benchmark(name=path.name, pictures=count, unread=tuple(unread)), found
 
 
@@ -88,6 +97,8 @@ def _pictures(path: Path, unread: list[str]) -> Iterator[tuple[str, Fingerprint 
         if not isinstance(row, TsvRow):
             unread.append(str(row))
             continue
+        if row.names:
+            raise InputError(f"{path} names its pictures and does not hold them", hint="give one with a column image")
         for data in row.pictures:
             try:
                 yield row.index, fingerprint(decode_picture(data, f"{path}, row {row.line}"))

@@ -227,9 +227,9 @@ def compare(first: EvaluationReport, second: EvaluationReport) -> PairedDifferen
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions a result depends on; torch and transformers only where they are installed."""
+    """The versions a result depends on; of packages that not every installation has, only where they are installed."""
     versions = {"python": platform.python_version(), "pydantic": pydantic.VERSION}
-    for package in ("stepsight", "torch", "transformers"):
+    for package in ("stepsight", "numpy", "pillow", "torch", "transformers", "tokenizers", "safetensors"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

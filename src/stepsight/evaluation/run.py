@@ -11,7 +11,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,10 @@ class Progress:
     correct: int
 
 
+Right = Callable[[Question, Trace], bool | None]
+"""Says whether a finished answer is right; None where it cannot tell."""
+
+
 async def evaluate(
     questions: Sequence[Question],
     engine: Engine,
@@ -49,6 +53,8 @@ async def evaluate(
     out: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     versions: dict[str, str] | None = None,
+    right: Right | None = None,
+    belongs: Mapping[str, object] | None = None,
 ) -> EvaluationReport:
     """Answer every question and score the answers.
 
@@ -68,6 +74,8 @@ async def evaluate(
         out: a JSON-lines file of traces; None keeps nothing and cannot resume.
         progress: called after every question, and once at the start.
         versions: further versions for the report, such as the model's.
+        right: which answers `progress` counts as right; by default those that the report does.
+        belongs: what else a file of traces belongs to, such as the model's weights: with another value it is refused.
 
     Raises:
         InputError: ids repeat, `concurrency` is not positive, or `out` belongs to another run.
@@ -80,9 +88,9 @@ async def evaluate(
     name = getattr(strategy, "__name__", type(strategy).__name__).replace("_", "-")
     judge_name = None if judge is None else judge.name
     record = settings_record(engine, settings)
-    finished = resume(out, run_card(name, judge, engine, settings), questions)
+    finished = resume(out, {**run_card(name, judge, engine, settings), **(belongs or {})}, questions)
 
-    run = _Run(len(questions), progress, partial(score, truth=truth, read=read))
+    run = _Run(len(questions), progress, partial(score, truth=truth, read=read), right)
     for question in questions:
         if question.id in finished:
             run.finish(question, finished[question.id])
@@ -133,21 +141,26 @@ class _Run:
     total: int
     progress: Callable[[Progress], None] | None
     score: Callable[[Question, Trace], Row]
+    right: Right | None = None
     rows: list[Row] = field(default_factory=list)
+    told: list[bool] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     example: Trace | None = None
 
     def finish(self, question: Question, trace: Trace) -> None:
         self.example = self.example or trace
         self.rows.append(self.score(question, trace))
+        told = self.rows[-1].correct if self.right is None else self.right(question, trace)
+        if told is not None:
+            self.told.append(told)
 
     def fail(self, question: Question, error: StepsightError) -> None:
         self.failed[question.id] = str(error)
 
     def tell(self) -> None:
         if self.progress is not None:
-            scored = [row.correct for row in self.rows if row.correct is not None]
-            self.progress(Progress(len(self.rows), self.total, len(self.failed), len(scored), sum(scored)))
+            done = Progress(len(self.rows), self.total, len(self.failed), len(self.told), sum(self.told))
+            self.progress(done)
 
 
 def run_card(strategy: str, judge: Judge | None, engine: Engine, settings: SearchSettings) -> dict[str, object]:

@@ -79,6 +79,36 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> PairedDi
     )
 
 
+def paired_mean(
+    first: Sequence[float], second: Sequence[float], clusters: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> Span:
+    """The mean difference, first minus second, of two runs' values for the same units, with n units.
+
+    The interval is a percentile bootstrap that resamples whole clusters, since units of one go together. With a single
+    cluster nothing can be said: the interval is all of -1 to 1.
+
+    Raises:
+        InputError: the runs differ in length.
+    """
+    if not len(first) == len(second) == len(clusters):
+        raise InputError(
+            f"the runs hold {len(first)} and {len(second)} values", hint="compare runs over the same questions"
+        )
+    if not first:
+        return Span(value=None, low=None, high=None, n=0)
+    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    sums, counts = np.zeros(len(places)), np.zeros(len(places))
+    for one, other, name in zip(first, second, clusters, strict=True):
+        sums[places[name]] += one - other
+        counts[places[name]] += 1
+    value = float(sums.sum() / counts.sum())
+    if len(places) == 1:
+        return Span(value=value, low=-1.0, high=1.0, n=len(first))
+    drawn = np.random.default_rng(seed).multinomial(len(places), np.full(len(places), 1 / len(places)), size=resamples)
+    low, high = np.percentile((drawn @ sums) / (drawn @ counts), [2.5, 97.5])
+    return Span(value=value, low=float(low), high=float(high), n=len(first))
+
+
 def auroc(groups: Sequence[Sequence[tuple[float, bool]]], *, resamples: int = 1000, seed: int = 0) -> Span:
     """How likely a true case is scored above a false one (ties count half), over all groups.
 

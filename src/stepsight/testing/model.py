@@ -11,6 +11,7 @@ from stepsight.engines.scripted import ScriptedEngine
 from stepsight.protocols import Completion, SampleRequest, ScoreRequest
 from stepsight.records import Piece
 from stepsight.stages import STAGES, Stage, parse, render, render_stage
+from stepsight.testing.grading import graded
 
 ANSWER: Mapping[Stage, str] = {
     Stage.SUMMARY: "I will find the small shiny balls and the purple objects, take them away and count the rest.",
@@ -48,7 +49,8 @@ DAYS = "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday."
 
 
 def say(request: SampleRequest, slot: int, seed: int) -> str:
-    """All that the model would write if nobody stopped it: the rest of a staged answer, or the answer to a trial."""
+    """All that the model would write if nobody stopped it: the rest of a staged answer, or the answer to a trial or to
+    a question about an answer."""
     asked = request.turns[-1].text
     begun = "".join(piece.text for piece in request.prefix)
     if asked == QUESTION and not request.staged:
@@ -60,6 +62,8 @@ def say(request: SampleRequest, slot: int, seed: int) -> str:
         return f"It is {colour_of(request)}."
     if asked == LABELS:
         return "2"
+    if (grade := graded(asked)) is not None:
+        return grade
     if request.max_tokens <= 64 and ("1 or 2" in asked or "yes or no" in asked or "correct?" in asked):
         return verdict(request)
     rest = ""

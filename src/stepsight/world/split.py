@@ -8,6 +8,7 @@ draws from it.
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import random
 from collections.abc import Callable, Collection, Iterator
@@ -147,10 +148,17 @@ def draw_split(split: str, *, seed: int, count: int) -> Iterator[Drawn]:
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a PNG that says it was drawn by the world; it appears whole or not at all."""
+    with whole_file(path) as stream:
+        stream.write(encode_picture(picture))
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """A PNG that says it was drawn by the world."""
     mark = PngImagePlugin.PngInfo()
     mark.add_text(*MARK)
-    with whole_file(path) as stream:
-        picture.save(stream, format="PNG", pnginfo=mark)
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG", pnginfo=mark)
+    return stream.getvalue()
 
 
 def save_split(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stepsight.cli.data.audit import DatasetArgument, ImagesOption, counting_rows
-from stepsight.cli.options import check_writable
+from stepsight.cli.data.audit import DatasetArgument, ImagesOption
+from stepsight.cli.options import check_writable, counting
 
 
 def ablate_command(
@@ -30,7 +30,7 @@ def ablate_command(
         raise InputError(f"there is no form {form!r}", hint=f"choose one of {', '.join(Form)}")
     check_writable(out)
     rows, folder = dataset_files(dataset, images)
-    with counting_rows("reading") as tell:
+    with counting("reading") as tell:
         told = write_form(rows, folder, out, Form(form), seed=seed, progress=lambda done: tell("rows", done))
     typer.echo(f"{told.rows:,} rows of {told.read:,}: {out}")
     if told.set_aside:

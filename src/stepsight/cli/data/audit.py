@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stepsight.cli.options import JsonOption, check_folder, check_writable
+from stepsight.cli.options import JsonOption, check_folder, check_writable, counting
 
 DatasetArgument = Annotated[
     Path, typer.Argument(help="Rows in the format of LLaVA-CoT-100k, or a folder that holds train.jsonl.")
@@ -50,7 +48,7 @@ def audit_command(
         check_writable(out)
     allowed = allowances(dict(_share(text) for text in allow or ()))
     rows, folder = dataset_files(dataset, images)
-    with counting_rows("looking at") as tell:
+    with counting("looking at") as tell:
         report = audit(
             rows,
             folder,
@@ -83,7 +81,7 @@ def sheet_command(
 
     check_writable(out)
     rows, folder = dataset_files(dataset, images)
-    with counting_rows("reading") as tell:
+    with counting("reading") as tell:
         sheet = read_sheet(rows, seed=seed, examples=examples, progress=lambda done: tell("rows", done))
     with whole_file(out) as stream:
         stream.write(sheet_page(sheet, folder, examples=examples).encode())
@@ -103,7 +101,7 @@ def import_command(
 
     check_folder(out)
     rows, folder = dataset_files(dataset, images)
-    with counting_rows("reading") as tell:
+    with counting("reading") as tell:
         imported = import_rows(rows, folder, out, decode=decode, progress=lambda done: tell("rows", done))
     manifest = imported.manifest
     if as_json:
@@ -131,7 +129,7 @@ def export_command(
         raise InputError(f"there is no format {to!r}", hint=f"choose one of {', '.join(Target)}")
     check_folder(out)
     rows, folder = dataset_files(dataset, images)
-    with counting_rows("reading") as tell:
+    with counting("reading") as tell:
         told = export(rows, folder, out, Target(to), relative=relative, progress=lambda done: tell("rows", done))
     typer.echo(f"{told.rows:,} rows: {told.path}")
     if told.set_aside:
@@ -146,18 +144,3 @@ def _share(text: str) -> tuple[str, float]:
         return name, float(share)
     except ValueError as error:
         raise InputError(f"--allow {text} names no share", hint="write it as leak=0.01") from error
-
-
-@contextmanager
-def counting_rows(what: str) -> Iterator[Callable[[str, int], None]]:
-    """A status line on stderr, where that is a terminal; it is told every thousandth."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    with console.status(what) as status:
-
-        def tell(things: str, done: int) -> None:
-            if done % 1000 == 0:
-                status.update(f"{what} {done:,} {things}")
-
-        yield tell

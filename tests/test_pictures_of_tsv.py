@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stepsight.data.pictures_of_tsv import TsvRow, decode_picture, scan_tsv
 from stepsight.errors import InputError, PictureError, RecordError
+from stepsight.pictures_of_tsv import TsvRow, decode_picture, scan_tsv
 
 
 def png(colour: str) -> bytes:
@@ -57,6 +57,18 @@ def test_each_encoding_is_read(tmp_path: Path) -> None:
     assert decode_picture(one, "row 1").size == (24, 24)
 
 
+def test_names_of_pictures_are_read_where_the_file_holds_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("index\timage_path\n1\ta/1.png\n2\t['a/2.png', 'b.png']\n3\t\n4\t[1]\n")
+    *rows, fault = scan_tsv(path)
+    assert [row.names for row in rows if isinstance(row, TsvRow)] == [("a/1.png",), ("a/2.png", "b.png"), ()]
+    assert "a.tsv, row 4: its image_path is no list of names" in str(fault)
+    path.write_text(f"index\timage_path\timage\n1\ta/1.png\t{b64(png('red'))}\n")
+    (row,) = scan_tsv(path)
+    assert isinstance(row, TsvRow)
+    assert (row.names, len(row.pictures)) == ((), 1)
+
+
 def test_what_is_broken_is_named_by_its_row(tmp_path: Path) -> None:
     path = tsv(
         tmp_path / "a.tsv",
@@ -82,6 +94,9 @@ def test_what_is_broken_is_named_by_its_row(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("question\timage\n?\t\n")
     with pytest.raises(InputError, match="no column index"):
+        list(scan_tsv(tmp_path / "a.tsv"))
+    (tmp_path / "a.tsv").write_text("index\tquestion\n1\t?\n")
+    with pytest.raises(InputError, match="no column image"):
         list(scan_tsv(tmp_path / "a.tsv"))
     with pytest.raises(InputError, match="cannot be read"):
         list(scan_tsv(tmp_path / "b.tsv"))

@@ -1,0 +1,1 @@
+"""`stepsight bench` and its verbs."""

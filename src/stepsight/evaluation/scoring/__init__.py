@@ -1,0 +1,1 @@
+"""Scoring rules as pure functions: texts in, readings and scores out; no file, no model, no judge."""
