@@ -18,6 +18,7 @@ from stepsight.cli.evaluate import eval_command
 from stepsight.cli.export import export_command
 from stepsight.cli.judge import calibrate_command, judge_command, rejudge_command
 from stepsight.cli.narrow import narrow_command
+from stepsight.cli.serve import serve_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
 from stepsight.cli.teacher import teacher_app
@@ -48,6 +49,7 @@ app.command("show")(show_command)
 app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
+app.command("serve")(serve_command)
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(data_app, name="data")
 
