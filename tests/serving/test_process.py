@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
+from tests.serving.processes import MARKED, SERVE, Served, data_url, messages, png, posted, served, until
 
 from stepsight.stages import STAGES
 from stepsight.testing import FakeServer, Fault, Manners
-from tests.serving.processes import MARKED, SERVE, Served, data_url, messages, png, posted, served, until
 
 RED = "#ff0000"
 
@@ -74,7 +74,10 @@ def test_a_stream_says_what_the_whole_answer_says(client: openai.OpenAI, method:
 
 def test_a_chosen_stage_is_sent_before_the_next_is_written() -> None:
     pause = 1.5
-    with served(MARKED, env={"MARKED_PAUSE": str(pause)}) as slow, openai.OpenAI(base_url=slow.url, api_key="x") as mine:
+    with (
+        served(MARKED, env={"MARKED_PAUSE": str(pause)}) as slow,
+        openai.OpenAI(base_url=slow.url, api_key="x") as mine,
+    ):
         seen = []
         stream = mine.chat.completions.create(model="marked@stage-beam:2", messages=messages(png()), stream=True)  # type: ignore[call-overload]
         for chunk in stream:
@@ -284,7 +287,12 @@ def test_pico_answers_as_ask_does() -> None:
         picture = example_picture()
         turn = {"type": "image_url", "image_url": {"url": data_url(picture.read_bytes())}}
         said = [{"role": "user", "content": [turn, {"type": "text", "text": EXAMPLE_QUESTION}]}]
-        body = {"model": "pico@stage-beam:3", "messages": said, "seed": 5, "search": {"content": "whole", "trace": True}}
+        body = {
+            "model": "pico@stage-beam:3",
+            "messages": said,
+            "seed": 5,
+            "search": {"content": "whole", "trace": True},
+        }
         status, _, reply = posted(f"{server.url}/chat/completions", body)
     assert status == 200, reply
     here = ask(picture, EXAMPLE_QUESTION, width=3, seed=5)

@@ -23,7 +23,8 @@ from stepsight.search import is_judged, strategy
 SEPARATOR = "@"
 
 _PART = re.compile(
-    r"(?P<width>\d{1,6})|(?P<tokens>\d{1,9})tok|(?P<seconds>\d{1,6}(?:\.\d{1,3})?)s|t(?P<heat>\d{1,3}(?:\.\d{1,3})?)"
+    r"(?P<width>\d{1,6})|(?P<tokens>\d{1,9})tok|(?P<seconds>\d{1,6}(?:\.\d{1,3})?)s|t(?P<heat>\d{1,3}(?:\.\d{1,3})?)",
+    re.ASCII,
 )
 _LONGEST = 100
 _HINT = "write it as stage-beam:4, adaptive:2000tok, best-of-n:8+reward, or stage-beam:4:t0.6"
