@@ -1,6 +1,8 @@
-"""A staged answer as a client sees it: the same however it is cut into pieces, and nothing hidden where it is broken."""
+"""A staged answer as a client sees it: however it is cut into pieces, and where it is broken."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -51,7 +53,7 @@ def test_it_does_not_matter_how_an_answer_is_cut_into_pieces(
     answer: str, places: list[int], cut: bool, whole: bool
 ) -> None:
     ends = sorted({min(place, len(answer)) for place in places} | {0, len(answer)})
-    parts = [answer[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    parts = [answer[start:end] for start, end in pairwise(ends)]
     assert said(*parts, cut=cut, whole=whole) == said(answer, cut=cut, whole=whole)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stepsight.judges.reading import FAILED
 from stepsight.protocols import Event
-from stepsight.records import Candidate, Finish, Trace
+from stepsight.records import Candidate, Finish, Trace, Verdict
 from stepsight.serving.speaking import Delta, Speaker
 from stepsight.stages import STAGES, Stage, parse
 
@@ -186,7 +187,7 @@ def event_of(event: Event) -> dict[str, Any]:
     elif event.kind == "candidate" and event.candidate is not None:
         said |= {"slot": event.slot, "candidate": candidate_of(event.candidate)}
     elif event.kind == "verdict" and event.verdict is not None:
-        said["verdict"] = event.verdict.model_dump(mode="json")
+        said["verdict"] = public_verdict(event.verdict).model_dump(mode="json")
     elif event.kind == "stage_chosen" and event.candidate is not None:
         said |= {"slot": event.slot, "candidate": event.candidate.id, "answer": event.answer}
     return said
@@ -200,6 +201,15 @@ def candidate_of(candidate: Candidate) -> dict[str, Any]:
     return {**kept, "stage": _name(candidate.stage), "text": candidate.piece.text}
 
 
+def public_verdict(verdict: Verdict) -> Verdict:
+    """A verdict without what a server said of a failure."""
+    malformed = verdict.evidence.get("malformed")
+    if not malformed:
+        return verdict
+    short = {one: FAILED if str(why).startswith(FAILED) else why for one, why in malformed.items()}
+    return verdict.model_copy(update={"evidence": {**verdict.evidence, "malformed": short}})
+
+
 def public_trace(trace: Trace, model: str) -> Trace:
     """A trace without what is this server's own affair: paths, the engine's name, a server's words."""
     return trace.model_copy(
@@ -207,6 +217,7 @@ def public_trace(trace: Trace, model: str) -> Trace:
             "question": trace.question.model_copy(update={"images": ()}),
             "settings": {**trace.settings, "engine": model},
             "candidates": tuple(candidate.model_copy(update={"reason": ""}) for candidate in trace.candidates),
+            "verdicts": tuple(public_verdict(verdict) for verdict in trace.verdicts),
         }
     )
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from stepsight.errors import CapabilityError, EngineError, InputError, PictureError, StepsightError, TooLongError
 
 _MOST_SHOWN = 400
+_TAGS = ("text", "image_url", "image_file")
 
 
 @dataclass
@@ -69,7 +70,13 @@ def malformed(error: ValidationError) -> Refused:
     fault = max(faults, key=lambda one: len(one["loc"]))
     if fault["type"] == "json_invalid":
         return Refused(400, "the body is not valid JSON", "invalid_json")
-    where = ".".join(str(part) for part in fault["loc"] if isinstance(part, int) or str(part).isidentifier())
+    parts = [str(part) for part in fault["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    # A union adds the name of the form that was tried: a class, a type, or the value that tells parts apart.
+    where = ".".join(
+        part
+        for place, part in enumerate(parts)
+        if not (part[0].isupper() or part == "str" or (part in _TAGS and parts[place - 1].isdigit()))
+    )
     said = {"union_tag_invalid": "a part of this type is not taken here"}.get(fault["type"], fault["msg"])
     return Refused(400, f"{where or 'body'}: {said}", fault["type"], where or None)
 
