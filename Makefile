@@ -25,7 +25,7 @@ $(VENV)/.installed-all: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "stepsight needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[local,train,data,ray,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[local,train,data,ray,serve,dev]'
 	@touch $(VENV)/.installed-local $@
 
 venv: $(VENV)/.installed-all  ## make .venv with every extra

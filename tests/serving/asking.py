@@ -34,6 +34,11 @@ class Client:
         reply = await self.http.post("/v1/chat/completions", json=whole)
         return reply.status_code, reply.json()
 
+    async def send(self, body: Any, path: str = "/v1/chat/completions", **headers: str) -> httpx2.Response:
+        """Post bytes, or what yields bytes, as they are; as JSON unless told otherwise."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post(path, content=body, headers={"Content-Type": "application/json", **named})
+
     async def answer(self, **body: Any) -> dict[str, Any]:
         status, reply = await self.ask(**body)
         assert status == 200, reply

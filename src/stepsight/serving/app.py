@@ -186,6 +186,9 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, Refused):
+            # The gate refused the body while it was being read.
+            return await refused(request, error.__cause__)
         said = {404: "there is no such path", 405: "this path takes no such method"}
         message = said.get(error.status_code, "the body cannot be read")
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_body")
