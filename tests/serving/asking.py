@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
-from tests.serving.processes import messages, png
 
 from stepsight.assembly import LoadedModel, SearchChoice
 from stepsight.engines.scripted import Say, ScriptedEngine
@@ -20,6 +19,7 @@ from stepsight.serving.limits import Limits
 from stepsight.serving.served import Catalogue, ServedModel
 from stepsight.serving.service import Service
 from stepsight.testing.model import rated, written
+from stepsight.testing.processes import messages, png
 
 
 class Client:

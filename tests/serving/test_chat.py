@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tests.serving.asking import Client, serving, text_of
-from tests.serving.processes import data_url, messages, png
 
 from stepsight.assembly import SearchChoice
 from stepsight.engines.scripted import SampleCall, ScriptedEngine
@@ -19,6 +18,7 @@ from stepsight.serving.limits import Limits
 from stepsight.serving.methods import parse_method
 from stepsight.stages import STAGES
 from stepsight.testing.model import ANSWER, rated, written
+from stepsight.testing.processes import data_url, messages, png
 
 REASONING = "\n\n".join(f"{stage.value}: {ANSWER[stage]}" for stage in STAGES[:-1])
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from tests.serving.asking import serving, text_of
-from tests.serving.processes import data_url, messages, png
 
 from stepsight.stages import Stage
 from stepsight.testing.model import ANSWER
+from stepsight.testing.processes import data_url, messages, png
 
 JPEG = data_url(png(size=(120, 120)), "jpeg")  # VLMEvalKit names every picture a JPEG
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from tests.serving.asking import Client, serving
-from tests.serving.processes import messages, png
 
 from stepsight.errors import InputError
 from stepsight.serving.gate import Access, loopback_names
 from stepsight.serving.limits import Limits
+from stepsight.testing.processes import messages, png
 
 PATHS = (
     "/v1/models",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from tests.serving.processes import messages, posted, until
 from tests.serving.test_process import connection_that_asked
 
 from stepsight.assembly import ModelChoice, load_model
@@ -17,6 +16,7 @@ from stepsight.engines.transformers import TransformersEngine
 from stepsight.serving.app import create_app
 from stepsight.serving.served import Catalogue, ServedModel
 from stepsight.serving.service import Service
+from stepsight.testing.processes import messages, posted, until
 
 
 @pytest.fixture

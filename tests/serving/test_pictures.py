@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving.hostile import BAD, ODD
-from tests.serving.processes import png
 
 from stepsight.errors import PictureError
 from stepsight.pictures import load_picture
@@ -16,6 +14,8 @@ from stepsight.serving import picture_shelf
 from stepsight.serving.limits import Limits
 from stepsight.serving.picture_shelf import PictureShelf
 from stepsight.serving.refusals import Refused, refusal_of
+from stepsight.testing.hostile import BAD, ODD
+from stepsight.testing.processes import png
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
-from tests.serving.processes import MARKED, SERVE, Served, data_url, messages, png, posted, served, until
 
 from stepsight.stages import STAGES
 from stepsight.testing import FakeServer, Fault, Manners
+from stepsight.testing.processes import MARKED, SERVE, Served, data_url, messages, png, posted, served, until
 
 RED = "#ff0000"
 
@@ -215,7 +215,7 @@ def test_it_ends_when_told_to_and_finishes_what_is_under_way() -> None:
         assert answers == [200]
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((urlsplit(server.url).hostname, urlsplit(server.url).port), timeout=5)
-    assert "Traceback" not in server.log
+        assert "Traceback" not in server.log
 
 
 def test_after_its_grace_it_ends_all_the_same() -> None:
@@ -230,7 +230,7 @@ def test_after_its_grace_it_ends_all_the_same() -> None:
         reply.begin()
         assert reply.status == 503
         sock.close()
-    assert "Traceback" not in server.log
+        assert "Traceback" not in server.log
 
 
 def test_nothing_that_was_asked_is_in_the_log() -> None:
@@ -241,41 +241,41 @@ def test_nothing_that_was_asked_is_in_the_log() -> None:
             posted(f"{server.url}/chat/completions", body, {"Authorization": f"Bearer {key}"})
         posted(f"{server.url}/chat/completions", {"model": "marked", "messages": messages(b"x", secret)})
         server.stop()
-    assert " POST 200 " in server.log
-    assert " POST 401 " in server.log
-    assert not [word for word in ("Zebra", "sk-", "/tmp", "data:") if word in server.log]
+        assert " POST 200 " in server.log
+        assert " POST 401 " in server.log
+        assert not [word for word in ("Zebra", "sk-", "/tmp", "data:") if word in server.log]
 
 
 # An OpenAI-compatible server behind it.
 
 
 def test_a_server_behind_it_gives_the_answers_and_hears_of_clients_that_go_away() -> None:
-    with FakeServer(Manners(key="sk-upstream")) as fake:
-        with served(SERVE, "--server", fake.url, env={"STEPSIGHT_API_KEY": "sk-upstream"}) as server:
-            name = json.loads(subprocess.check_output(["curl", "-s", f"{server.url}/models"]))["data"][0]["id"]
-            assert name == "scripted-vl"
-            body = {"model": f"{name}@stage-beam:3", "messages": messages(png())}
-            status, _, reply = posted(f"{server.url}/chat/completions", body)
-            assert status == 200, reply
-            assert reply["choices"][0]["message"]["content"] == "1"
-            assert reply["usage"]["search"]["discarded"] > 0
-            fake.faults.extend([Fault(wait=30)] * 3)
-            gone = fake.gone
-            sock = connection_that_asked(server.url, {**body, "stream": True})
-            assert until(lambda: server.metric("stepsight_searches_running") == 1)
-            time.sleep(0.5)
-            sock.close()
-            assert until(lambda: fake.gone > gone, 10)
-            fake.faults.clear()
-            fake.faults.extend([Fault(400, "no: http://upstream/secret path", {})] * 9)
-            status, _, reply = posted(f"{server.url}/chat/completions", body)
-            assert status == 502
-            assert reply["error"] == {
-                "message": "the model failed",
-                "type": "server_error",
-                "param": None,
-                "code": "model_failed",
-            }
+    upstream = FakeServer(Manners(key="sk-upstream"))
+    with upstream as fake, served(SERVE, "--server", upstream.url, env={"STEPSIGHT_API_KEY": "sk-upstream"}) as server:
+        name = json.loads(subprocess.check_output(["curl", "-s", f"{server.url}/models"]))["data"][0]["id"]
+        assert name == "scripted-vl"
+        body = {"model": f"{name}@stage-beam:3", "messages": messages(png())}
+        status, _, reply = posted(f"{server.url}/chat/completions", body)
+        assert status == 200, reply
+        assert reply["choices"][0]["message"]["content"] == "1"
+        assert reply["usage"]["search"]["discarded"] > 0
+        fake.faults.extend([Fault(wait=30)] * 3)
+        gone = fake.gone
+        sock = connection_that_asked(server.url, {**body, "stream": True})
+        assert until(lambda: server.metric("stepsight_searches_running") == 1)
+        time.sleep(0.5)
+        sock.close()
+        assert until(lambda: fake.gone > gone, 10)
+        fake.faults.clear()
+        fake.faults.extend([Fault(400, "no: http://upstream/secret path", {})] * 9)
+        status, _, reply = posted(f"{server.url}/chat/completions", body)
+        assert status == 502
+        assert reply["error"] == {
+            "message": "the model failed",
+            "type": "server_error",
+            "param": None,
+            "code": "model_failed",
+        }
         assert "sk-upstream" not in server.log
 
 

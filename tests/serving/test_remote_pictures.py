@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
-from tests.serving.processes import png
 
 from stepsight.errors import InputError
 from stepsight.serving.refusals import Refused
 from stepsight.serving.remote_pictures import AllowedHost, RemotePictures, is_public
+from stepsight.testing.processes import png
 
 
 class Pictures(BaseHTTPRequestHandler):

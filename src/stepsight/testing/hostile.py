@@ -1,4 +1,4 @@
-"""Pictures that are meant to hurt: bombs, lies, torn files, and formats that are not read."""
+"""Pictures and requests that are meant to hurt: bombs, lies, torn files, and formats that are not read."""
 
 from __future__ import annotations
 
@@ -98,3 +98,57 @@ def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
+
+
+def _post(body: bytes, *headers: str, path: str = "/v1/chat/completions") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: HOST", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def _json(body: bytes, *headers: str) -> bytes:
+    return _post(body, "Content-Type: application/json", f"Content-Length: {len(body)}", *headers)
+
+
+def _part(body: bytes, disposition: str) -> bytes:
+    data = b"--x\r\nContent-Disposition: " + disposition.encode() + b"\r\n\r\n" + body + b"\r\n--x--\r\n"
+    kind = "Content-Type: multipart/form-data; boundary=x"
+    return _post(data, kind, f"Content-Length: {len(data)}", path="/v1/files")
+
+
+BODIES: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: _json(b""),
+    "half an object": lambda: _json(b'{"model": "marked'),
+    "200,000 brackets": lambda: _json(b"[" * 200_000),
+    "200,000 objects": lambda: _json(b'{"a":' * 200_000 + b"1" + b"}" * 200_000),
+    "a number of a million digits": lambda: _json(b'{"seed": ' + b"9" * 1_000_000 + b"}"),
+    "infinity": lambda: _json(b'{"temperature": Infinity}'),
+    "half a character": lambda: _json(b'{"model": "\\ud800"}'),
+    "no UTF-8": lambda: _json(b'{"model": "\xff\xfe"}'),
+    "a zero byte": lambda: _json(b'{"model": "a\\u0000b", "messages": [{"role": "user", "content": "\\u0000"}]}'),
+    "100,000 messages": lambda: _json(
+        b'{"model": "marked", "messages": [' + b",".join([b'{"role":"user","content":"a"}'] * 100_000) + b"]}"
+    ),
+    "100,000 keys": lambda: _json(b"{" + b",".join(b'"k%d":1' % number for number in range(100_000)) + b"}"),
+    "5,000 pictures": lambda: _json(
+        b'{"model": "marked", "messages": [{"role": "user", "content": ['
+        + b",".join([b'{"type":"image_url","image_url":"data:;base64,AAAA"}'] * 5_000)
+        + b"]}]}"
+    ),
+    "a length that is a lie": lambda: _post(b"{}", "Content-Type: application/json", "Content-Length: 5000"),
+    "a length below zero": lambda: _post(b"{}", "Content-Type: application/json", "Content-Length: -1"),
+    "two lengths": lambda: _post(b"{}", "Content-Length: 2", "Content-Length: 3"),
+    "a length and chunks": lambda: _post(b"0\r\n\r\n", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    "chunks that are none": lambda: _post(b"zz\r\n{}", "Transfer-Encoding: chunked"),
+    "30 MB announced": lambda: _post(b"{}", "Content-Type: application/json", "Content-Length: 30000000"),
+    "gzip": lambda: _json(gzip.compress(b"{}"), "Content-Encoding: gzip"),
+    "headers without end": lambda: _post(b"", *(f"X-{number}: {'a' * 100}" for number in range(2_000))),
+    "a file without a name": lambda: _part(b"x", 'form-data; name="file"'),
+    "a file called ../../x": lambda: _part(png_of(1, 1, b"\0abc"), 'form-data; name="file"; filename="../../x"'),
+    "a field of 2 MB": lambda: _part(b"x" * 2_000_000, 'form-data; name="purpose"'),
+    "a form without its end": lambda: _post(
+        b"--x\r\n", "Content-Type: multipart/form-data; boundary=x", "Content-Length: 5", path="/v1/files"
+    ),
+    "no HTTP": lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200,
+    "an old request line": lambda: b"GET /v1/models\r\n\r\n",
+}
+"""Requests, whole, as bytes; HOST stands for the server's own name."""
