@@ -33,7 +33,7 @@ class Books:
     hung_up: int = 0
     others: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    resident: list[int] = field(default_factory=list)
+    resident: list[float] = field(default_factory=list)
 
 
 async def client(number: int, server: Served, until_: float, books: Books, share: float) -> None:
@@ -100,20 +100,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--hang-up", type=float, default=0.1, help="share of requests whose client goes away")
     given = parser.parse_args()
-    options = (
-        "--max-searches",
-        "64",
-        "--max-queue",
-        str(given.clients),
-        "--queue-seconds",
-        "300",
-        "--log-level",
-        "error",
-    )
+    queue = ("--max-searches", "64", "--max-queue", str(given.clients), "--queue-seconds", "300")
     with served(MARKED, *queue, "--log-level", "error", env={"MARKED_PAUSE": str(PAUSE)}) as server:
         # What is loaded late is loaded now, so that growth is growth.
         asyncio.run(load(server, min(given.clients, 32), min(5.0, given.seconds), given.hang_up))
+        worked = server.book("cpu")
         books = asyncio.run(load(server, given.clients, given.seconds, given.hang_up))
+        worked = server.book("cpu") - worked
         freed = until(lambda: server.book("rows") == 0, 10)
         after = server.book("resident")
         cancelled = server.metric('stepsight_searches_total{ended="cancelled",search="stage-beam"}')
@@ -125,11 +118,12 @@ def main() -> None:
         "seconds": given.seconds,
         "answers": books.right,
         "answers_a_second": round(books.right / given.seconds, 1),
+        "server_cpu_ms_an_answer": round(1000 * worked / max(1, books.right), 1),
         "mixed": books.mixed,
         "lost": dict(books.others),
         "hung_up": books.hung_up,
         "searches_cancelled": int(cancelled),
-        "rows_left": 0 if freed else server.book("rows"),
+        "rows_freed": freed,
         "median_seconds": round(quick[9], 3),
         "p95_seconds": round(quick[18], 3),
         "resident_mb": [round(one / 1e6, 1) for one in (*books.resident, after)],

@@ -238,7 +238,7 @@ def test_limits_must_be_limits() -> None:
     for name in ("searches", "body_mb", "search_seconds", "candidates"):
         for value in (0, -1, float("inf"), float("nan")):
             with pytest.raises(InputError, match=name):
-                Limits(**{name: value})
+                Limits(**{name: value})  # type: ignore[arg-type]
 
 
 # What leaves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ async def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(
 
 async def test_twins_are_decoded_once_and_lie_at_one_path(shelf: PictureShelf, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    load = picture_shelf.load_picture
-    monkeypatch.setattr(
-        picture_shelf, "load_picture", lambda path, **more: (decoded.append(path), load(path, **more))[1]
-    )
+
+    def load(path: Path, *, max_pixels: int) -> Any:
+        decoded.append(path)
+        return load_picture(path, max_pixels=max_pixels)
+
+    monkeypatch.setattr(picture_shelf, "load_picture", load)
     with shelf.lease() as lease, shelf.lease() as other:
         first, second, third = await asyncio.gather(lease.put(png()), other.put(png()), lease.put(png("blue")))
     with shelf.lease() as lease:
@@ -112,8 +115,8 @@ async def test_uploads_are_kept_for_a_while_and_within_bounds(
     with pytest.raises(Refused) as gone:
         shelf.uploaded(first.id)
     assert gone.value.status == 404
-    clock = picture_shelf.time.monotonic
-    monkeypatch.setattr(picture_shelf.time, "monotonic", lambda: clock() + 61)
+    clock = time.monotonic
+    monkeypatch.setattr("stepsight.serving.picture_shelf.time.monotonic", lambda: clock() + 61)
     kept = await shelf.upload(png("green"), "c.png")
     assert list(shelf._uploads) == [kept.id]
 

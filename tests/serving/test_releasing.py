@@ -14,7 +14,7 @@ from stepsight.errors import EngineError
 from stepsight.judges.likelihood import LikelihoodJudge
 from stepsight.judges.pairwise import SelfJudge
 from stepsight.prompts.judge import judge_prompts
-from stepsight.protocols import Event, SearchSettings
+from stepsight.protocols import Event, Judge, SearchSettings
 from stepsight.records import Question, Trace
 from stepsight.search import STRATEGIES, strategy
 from stepsight.serving.releasing import Release, pace
@@ -25,7 +25,7 @@ QUESTION = Question(id="q", text="How many?")
 async def told(plan: SearchChoice, faulty: float) -> tuple[list[str], Trace, Release]:
     """What had been told after each event."""
     engine = DreamEngine(faulty=faulty)
-    judge = None
+    judge: Judge | None = None
     if plan.search in ("swires", "adaptive"):
         judge = LikelihoodJudge(cutoff=-6.0)
     elif plan.search not in ("greedy", "vote") and plan.settings.width > 1:

@@ -66,10 +66,10 @@ class Served:
             raise LookupError(f"there is no metric {name}")
         return sum(float(line.rpartition(" ")[2]) for line in found)
 
-    def book(self, name: str) -> int:
-        """A number of a marked model's books: `rows`, `most_rows`, `samples`, `resident`."""
+    def book(self, name: str) -> float:
+        """A number of a marked model's books: `rows`, `most_rows`, `samples`, `resident`, `cpu`."""
         with urllib.request.urlopen(self.books, timeout=60) as reply:
-            return int(json.load(reply)[name])
+            return float(json.load(reply)[name])
 
 
 @contextmanager
