@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -20,8 +21,19 @@ from starlette.middleware.cors import CORSMiddleware
 from stepsight.errors import StepsightError
 from stepsight.serving.chat_requests import ChatRequest
 from stepsight.serving.chat_stream import ChatStream
-from stepsight.serving.described import ERRORS, REF, Deleted, FileObject, Health, ModelList, ModelObject, schemas
+from stepsight.serving.described import (
+    ERRORS,
+    REF,
+    Deleted,
+    FileObject,
+    Health,
+    ModelList,
+    ModelObject,
+    examples,
+    schemas,
+)
 from stepsight.serving.gate import BODY_READ, Access, Gate
+from stepsight.serving.methods import SEPARATOR
 from stepsight.serving.picture_shelf import Upload
 from stepsight.serving.refusals import Refused, invalid, refusal_of
 from stepsight.serving.searching import while_connected
@@ -33,10 +45,7 @@ PAGE = Path(str(files("stepsight.serving") / "page"))
 _CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": f"{REF}ChatRequest"}}}}
 _CHAT_REPLY = {
     "description": "A completion, or a stream of its chunks.",
-    "content": {
-        "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
-    },
+    "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {}}},
 }
 
 
@@ -74,7 +83,7 @@ def create_app(service: Service, access: Access | None = None, *, page: Path = P
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Retry-After", "X-Request-Id"],
         )
-    _describe(app)
+    _describe(app, service)
     return app
 
 
@@ -205,11 +214,19 @@ def _refusals(app: FastAPI) -> None:
         return JSONResponse(said.body, said.status)
 
 
-def _describe(app: FastAPI) -> None:
+def _describe(app: FastAPI, service: Service) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            found["components"]["schemas"] |= schemas(ChatRequest)
+            bodies = schemas(ChatRequest)
+            names = "|".join(re.escape(name) for name in service.catalogue.models)
+            bodies["ChatRequest"]["properties"]["model"] |= {
+                "pattern": f"^({names})({SEPARATOR}.+)?$",
+                "examples": service.catalogue.forms(),
+            }
+            found["components"]["schemas"] |= bodies
+            body = found["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+            body["examples"] = examples(next(iter(service.catalogue.models)))
             app.openapi_schema = found
         return app.openapi_schema
 

@@ -88,6 +88,25 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+
+
+def examples(model: str) -> dict[str, Any]:
+    """Bodies of requests, by what they show."""
+    picture = {"type": "image_url", "image_url": {"url": _PIXEL}}
+    asked = {"role": "user", "content": [picture, {"type": "text", "text": "How many cubes are there?"}]}
+    more = [asked, {"role": "assistant", "content": "2"}, {"role": "user", "content": "And spheres?"}]
+    vote = {"method": "vote:4"}
+    return {
+        "a question": {"value": {"model": f"{model}@greedy", "messages": [asked]}},
+        "a second one": {"value": {"model": model, "messages": more, "search": vote, "max_tokens": 400}},
+        "a stream": {"value": {"model": model, "messages": [asked], "stream": True, "search": {"events": True}}},
+    }
+
+
 def schemas(*models: type[BaseModel]) -> dict[str, Any]:
     """Schemas of bodies that the app reads by itself, by name."""
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=f"{REF}{{model}}")

@@ -86,7 +86,8 @@ class MarkedEngine:
     def _text(self, request: SampleRequest, slot: int) -> str:
         begun = "".join(piece.text for piece in request.prefix)
         left = STAGES[sum(stage.close in begun for stage in STAGES) :]
-        mark = mark_of(request.turns[-1].images[0])
+        pictures = [path for turn in request.turns for path in turn.images]
+        mark = mark_of(pictures[-1]) if pictures else "no picture"
         texts = {stage: f"{stage.key} of {mark}, version {slot}" for stage in STAGES[:-1]} | {STAGES[-1]: mark}
         wanted = left if request.stop == (STAGES[-1].close,) else left[:1]
         return (SEPARATOR if begun else "") + SEPARATOR.join(render_stage(stage, texts[stage]) for stage in wanted)
