@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def parted(folder: Path) -> tuple[list[Question], list[Question]]:
     return questions[:-FRESH], questions[-FRESH:]
 
 
-def alone(folder: Path, clients: int) -> float:
-    """Seconds of the engine alone for all questions, so many at once; the first time only warms it up."""
+def alone(folder: Path, clients: int) -> tuple[float, float]:
+    """Seconds, and those of the processor, of the engine alone for all questions, so many at once."""
     model = load_model(ModelChoice())
     judge = build_judge("self", model, search="stage-beam", width=WIDTH)
     questions, _ = parted(folder)
@@ -56,9 +57,9 @@ def alone(folder: Path, clients: int) -> float:
         await asyncio.gather(*(work() for _ in range(clients)))
 
     asyncio.run(run(questions[:2]))
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     asyncio.run(run(questions[2:]))
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - worked
 
 
 async def over_http(server: Served, questions: list[Question], clients: int, *, stream: bool) -> float:
@@ -91,6 +92,15 @@ async def first_stage(server: Served, question: Question) -> tuple[float, float]
     return first, time.perf_counter() - started
 
 
+def processor_seconds(server: Served) -> float:
+    """What a server has used of the processors; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def body_of(question: Question, *, stream: bool) -> dict[str, Any]:
     """A question as a client asks it."""
     said = messages(question.images[0].read_bytes(), question.text)
@@ -106,9 +116,10 @@ def main() -> None:
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone is not None:
-        print(alone(given.alone, given.clients))
+        print(*alone(given.alone, given.clients))
         return
     times: dict[str, list[float]] = {"alone": [], "served": [], "streamed": []}
+    worked: dict[str, list[float]] = {kind: [] for kind in times}
     shares: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -117,13 +128,17 @@ def main() -> None:
         for _ in range(given.rounds):
             command = [sys.executable, __file__, "--alone", name, "--clients", str(given.clients)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            times["alone"].append(float(done.stdout))
+            seconds, cpu = map(float, done.stdout.split())
+            times["alone"].append(seconds)
+            worked["alone"].append(cpu)
             # Each way has a process of its own, so that nobody finds what another has left in the caches.
             for kind in ("served", "streamed"):
                 with served(SERVE, "--max-searches", str(given.clients), "--log-level", "error") as server:
                     stream = kind == "streamed"
                     asyncio.run(over_http(server, questions[:2], 2, stream=stream))
+                    before = processor_seconds(server)
                     times[kind].append(asyncio.run(over_http(server, questions[2:], given.clients, stream=stream)))
+                    worked[kind].append(processor_seconds(server) - before)
                     if stream:
                         for question in fresh:
                             first, whole = asyncio.run(first_stage(server, question))
@@ -135,6 +150,7 @@ def main() -> None:
                 "questions": given.questions,
                 "clients": given.clients,
                 "seconds": {kind: [round(one, 2) for one in found] for kind, found in times.items()},
+                "processor_seconds": {kind: [round(one, 2) for one in found] for kind, found in worked.items()},
                 "questions_a_second": {kind: round(given.questions / one, 3) for kind, one in median.items()},
                 "served_to_alone": round(median["alone"] / median["served"], 3),
                 "streamed_to_alone": round(median["alone"] / median["streamed"], 3),
