@@ -197,6 +197,13 @@ async def test_an_answer_that_was_cut_says_so(method: str) -> None:
         assert reply["choices"][0]["finish_reason"] == "stop"
 
 
+async def test_a_stage_that_was_cut_is_a_length_too() -> None:
+    for method, most in (("greedy", 20), ("best-of-n:2", 20), ("stage-beam:2", 3)):
+        async with serving(plan=SearchChoice(settings=SearchSettings(max_tokens=most))) as client:
+            reply = await client.answer(model=f"scripted@{method}")
+            assert reply["choices"][0]["finish_reason"] == "length"
+
+
 async def test_a_budget_that_ran_out_is_a_length() -> None:
     async with serving() as client:
         reply = await client.answer(search={"method": "stage-beam:2", "budget": {"tokens": 60}})
