@@ -288,7 +288,7 @@ def test_pico_answers_as_ask_does() -> None:
         turn = {"type": "image_url", "image_url": {"url": data_url(picture.read_bytes())}}
         said = [{"role": "user", "content": [turn, {"type": "text", "text": EXAMPLE_QUESTION}]}]
         body = {
-            "model": "pico@stage-beam:3",
+            "model": "pico@stage-beam:2",
             "messages": said,
             "seed": 5,
             "search": {"content": "whole", "trace": True},
