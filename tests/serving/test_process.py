@@ -80,10 +80,8 @@ def test_a_stream_says_what_the_whole_answer_says(client: Any, method: str) -> N
 
 def test_a_chosen_stage_is_sent_before_the_next_is_written() -> None:
     pause = 1.5
-    with (
-        served(MARKED, env={"MARKED_PAUSE": str(pause)}) as slow,
-        openai.OpenAI(base_url=slow.url, api_key="x") as mine,
-    ):
+    with served(MARKED, env={"MARKED_PAUSE": str(pause)}) as slow:
+        mine = official(slow.url)
         seen = []
         stream = mine.chat.completions.create(model="marked@stage-beam:2", messages=messages(png()), stream=True)
         for chunk in stream:
