@@ -1,7 +1,8 @@
-"""The HTTP interface: OpenAI's paths, health, metrics, and the page if there is one."""
+"""The HTTP interface: OpenAI's paths, health, metrics, and the page."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Form, Request, Response, UploadFile
+from fastapi import FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from stepsight.errors import StepsightError
+from stepsight.records import Trace
 from stepsight.serving.chat_requests import ChatRequest
 from stepsight.serving.chat_stream import ChatStream
 from stepsight.serving.described import (
@@ -38,10 +40,12 @@ from stepsight.serving.picture_shelf import Upload
 from stepsight.serving.refusals import Refused, invalid, refusal_of
 from stepsight.serving.searching import while_connected
 from stepsight.serving.service import Service
+from stepsight.serving.tabletop import MOST_SEED, DrawnScene, SplitName, TruthOfCandidates, drawn_scene, truth_of
 
 PAGE = Path(str(files("stepsight.serving") / "page"))
 """Static files of the page, served at `/` if there is an `index.html` among them."""
 
+_DRAWN_AT_ONCE = 2
 _CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": f"{REF}ChatRequest"}}}}
 _CHAT_REPLY = {
     "description": "A completion, or a stream of its chunks.",
@@ -70,6 +74,7 @@ def create_app(service: Service, access: Access | None = None, *, page: Path = P
     _models(app, service)
     _files(app, service)
     _traces(app, service)
+    _tabletop(app)
     _watching(app, service)
     _refusals(app)
     if (page / "index.html").is_file():
@@ -174,6 +179,30 @@ def _traces(app: FastAPI, service: Service) -> None:
         # The page brings a policy of its own, which knows the hashes of its style and script.
         headers = {"Content-Security-Policy": "frame-ancestors 'none'"}
         return Response(service.traces.find(trace_id).html, media_type="text/html; charset=utf-8", headers=headers)
+
+    @app.get(
+        "/v1/traces/{trace_id}/truth",
+        summary="Which candidates of a search about a drawn picture are true of it",
+        response_model=TruthOfCandidates,
+        responses=ERRORS,
+    )
+    async def truth(trace_id: str, split: SplitName, seed: Annotated[int, Query(ge=0, le=MOST_SEED)]) -> object:
+        trace = Trace.model_validate_json(service.traces.find(trace_id).json)
+        return await asyncio.to_thread(truth_of, trace, split, seed)
+
+
+def _tabletop(app: FastAPI) -> None:
+    drawing = asyncio.Semaphore(_DRAWN_AT_ONCE)
+
+    @app.get(
+        "/v1/tabletop",
+        summary="Draw a picture, with a question whose answer is known",
+        response_model=DrawnScene,
+        responses=ERRORS,
+    )
+    async def tabletop(split: SplitName = "test", seed: Annotated[int, Query(ge=0, le=MOST_SEED)] = 0) -> DrawnScene:
+        async with drawing:
+            return await asyncio.to_thread(drawn_scene, split, seed)
 
 
 def _watching(app: FastAPI, service: Service) -> None:

@@ -102,6 +102,7 @@ def served(command: Sequence[str], *options: str, env: Mapping[str, str] | None 
         finally:
             if process.poll() is None:
                 server.stop()
+            process.stdout.close()
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> bool:

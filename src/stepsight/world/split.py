@@ -8,6 +8,7 @@ draws from it.
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -144,12 +145,19 @@ def draw_split(split: str, *, seed: int, count: int) -> Iterator[Drawn]:
         yield Drawn(posed.question(), draw_picture(posed.scene))
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that says it was drawn by the world; it appears whole or not at all."""
+def png_of(picture: Image.Image) -> bytes:
+    """A PNG that says it was drawn by the world."""
     mark = PngImagePlugin.PngInfo()
     mark.add_text(*MARK)
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG", pnginfo=mark)
+    return stream.getvalue()
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write such a PNG; it appears whole or not at all."""
     with whole_file(path) as stream:
-        picture.save(stream, format="PNG", pnginfo=mark)
+        stream.write(png_of(picture))
 
 
 def save_split(
