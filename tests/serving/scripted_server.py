@@ -1,7 +1,7 @@
 """`stepsight serve` with the scripted model, for the tests of its page; run as a program.
 
-A stage is not written before a file of its name lies in the folder that GATE names, if it names one. Asked "Fail at STAGE", the model fails when it comes there;
-asked for HTML, it writes some.
+A stage is not written before a file of its name lies in the folder that GATE names, if it names one. Asked
+"Fail at STAGE", the model fails when it comes there; asked for HTML, it writes some.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from stepsight.model_folders import ModelCard
 from stepsight.protocols import Capabilities, OnText, SampleRequest, SampleResult, ScoreRequest, ScoreResult
 from stepsight.stages import STAGES
 from stepsight.testing.model import rated, written
-
 
 HTML = '<img src="/nothing.png" onerror="document.title=1"><b id="bold">B2</b>'
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: asked, watched, looked into, compared, reloaded, without a mouse, on a phone, in the dark.
+"""The page in a real browser: asked, watched, looked into, compared, reloaded; by keyboard, on a phone, in the dark.
 
 The model is a script, except where it says so; the server is a process of its own.
 """
@@ -67,6 +67,7 @@ def test_stages_arrive_in_order_before_the_answer_is_whole(browser: Browser, gat
     search, said = visit.search(), visit.page.get_by_role("status")
     for place, stage in enumerate(STAGES):
         expect(said).to_contain_text(f"{stage} is being written")
+        expect(search.locator(f'[data-stage="{stage}"]')).to_have_attribute("data-state", "being written")
         states = ["chosen"] * place + ["being written"] + ["to come"] * (3 - place)
         assert [item.get_attribute("data-state") for item in search.locator("[data-stage]").all()] == states
         assert search.get_attribute("aria-busy") == "true"
@@ -227,7 +228,7 @@ def test_stopping_ends_the_search_on_the_server(browser: Browser, gated: Gated) 
     visit.over("stopped")
     expect(visit.page.get_by_role("button", name="Ask")).to_be_focused()
     assert until(lambda: gated.server.metric("stepsight_searches_running") == 0)
-    assert gated.server.metric('stepsight_searches_total{end="cancelled",strategy="stage-beam"}') == 1
+    assert gated.server.metric('stepsight_searches_total{ended="cancelled",search="stage-beam"}') == 1
     visit.context.close()
 
 
