@@ -43,7 +43,7 @@ from stepsight.serving.service import Service
 from stepsight.serving.tabletop import MOST_SEED, DrawnScene, SplitName, TruthOfCandidates, drawn_scene, truth_of
 
 PAGE = Path(str(files("stepsight.serving") / "page"))
-"""Static files of the page, served at `/` if there is an `index.html` among them."""
+"""Static files of the page, `index.html` at `/`."""
 
 _DRAWN_AT_ONCE = 2
 _CHAT_BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": f"{REF}ChatRequest"}}}}
@@ -77,8 +77,7 @@ def create_app(service: Service, access: Access | None = None, *, page: Path = P
     _tabletop(app)
     _watching(app, service)
     _refusals(app)
-    if (page / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=page, html=True), name="page")
+    _page(app, page)
     app.add_middleware(Gate, access=access, limits=service.limits, answered=service.metrics.answered)
     if access.origins:
         app.add_middleware(
@@ -213,6 +212,22 @@ def _watching(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", summary="Numbers for Prometheus", response_class=Response, responses={401: ERRORS[401]})
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _page(app: FastAPI, folder: Path) -> None:
+    """A path for each of its files: a folder mounted at `/` would answer wrong methods and paths of the interface."""
+    static = StaticFiles(directory=folder)
+
+    def serve(path: str, name: str) -> None:
+        async def file(request: Request) -> Response:
+            return await static.get_response(name, request.scope)
+
+        app.add_route(path, file, methods=["GET"], include_in_schema=False)
+
+    for found in sorted(folder.iterdir()):
+        if found.is_file():
+            serve(f"/{found.name}", found.name)
+    serve("/", "index.html")
 
 
 def _refusals(app: FastAPI) -> None:
