@@ -59,7 +59,10 @@ async def test_candidates_are_held_against_the_scene() -> None:
         scene = (await client.http.get("/v1/tabletop?split=test&seed=5")).json()
 
         async def told(question: str) -> dict[str, bool | None]:
-            content = [{"type": "image_url", "image_url": {"url": scene["picture"]}}, {"type": "text", "text": question}]
+            content = [
+                {"type": "image_url", "image_url": {"url": scene["picture"]}},
+                {"type": "text", "text": question},
+            ]
             reply = await client.answer(
                 model="scripted@stage-beam:2",
                 messages=[{"role": "user", "content": content}],
