@@ -21,7 +21,7 @@ from stepsight.testing.processes import MARKED, SERVE, Served, png, served, unti
 
 ROOT = Path(__file__).parents[2]
 SCRIPTED = (str(ROOT / "tests/serving/scripted_server.py"),)
-PHONE = {"width": 360, "height": 740}
+PHONE = (360, 740)
 TEXT = "How many objects are left?"
 
 
@@ -233,7 +233,7 @@ def test_stopping_ends_the_search_on_the_server(browser: Browser, gated: Gated) 
 
 
 def test_phone_width(browser: Browser, server: Served) -> None:
-    visit = Visit(browser, server, **PHONE)
+    visit = Visit(browser, server, width=PHONE[0], height=PHONE[1])
     assert not visit.overflows
     visit.draw(5)
     visit.page.get_by_label("Compare with a second method").check()
@@ -250,7 +250,7 @@ def test_phone_width(browser: Browser, server: Served) -> None:
     assert tree.evaluate("tree => tree.scrollWidth > tree.clientWidth"), "a wide tree moves by itself"
     picture = visit.page.locator("#picture img").bounding_box()
     assert picture is not None
-    assert -1 <= picture["y"] < PHONE["height"] / 2, "the picture stays in sight, for cells are lit there"
+    assert -1 <= picture["y"] < PHONE[1] / 2, "the picture stays in sight, for cells are lit there"
     visit.context.close()
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from stepsight.prompts.answer import question_text
-from stepsight.records import Trace
+from stepsight.records import Candidate, Trace
 from stepsight.stages import Stage
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import png_of, pose
@@ -60,7 +60,8 @@ def truth_of(trace: Trace, split: SplitName, seed: int) -> TruthOfCandidates:
     by_id = {candidate.id: candidate for candidate in trace.candidates}
     found: dict[int, bool | None] = {}
     for candidate in trace.candidates:
-        before, at = [], candidate.parent
+        before: list[Candidate] = []
+        at = candidate.parent
         while at is not None:
             before.insert(0, by_id[at])
             at = by_id[at].parent
