@@ -218,6 +218,16 @@ def test_a_server_that_is_gone_is_shown_as_such(browser: Browser, gated: Gated) 
     visit.context.close()
 
 
+def test_a_stream_that_ends_too_soon_is_no_answer(visit: Visit) -> None:
+    chunk = '{"choices": [{"index": 0, "delta": {"content": "<SUMMARY> I count. </SUMMARY>"}}]}'
+    headers = {"Content-Type": "text/event-stream"}
+    visit.page.route("**/v1/chat/completions", lambda route: route.fulfill(body=f"data: {chunk}\n\n", headers=headers))
+    visit.ask(TEXT)
+    search = visit.over("failed")
+    assert search.get_by_role("alert").inner_text() == "The connection broke off."
+    assert search.locator('[data-stage="SUMMARY"]').get_attribute("data-state") == "chosen"
+
+
 def test_stopping_ends_the_search_on_the_server(browser: Browser, gated: Gated) -> None:
     visit = Visit(browser, gated.server)
     visit.ask(TEXT)
@@ -275,6 +285,7 @@ def test_by_keyboard_alone(visit: Visit) -> None:
     tab_to("#go")
     keyboard.press("Enter")
     search = visit.over()
+    assert search.locator('.node[tabindex="0"]').count() == 1, "the tree is one stop of the Tab key"
     tab_to(".node")
     assert visit.node(0).evaluate("node => node === document.activeElement")
     opened = search.locator(".candidate h3")
