@@ -179,6 +179,9 @@ def test_the_proxy_lets_through_what_the_server_takes() -> None:
     found = re.search(r"client_max_body_size (\d+)m;", block("server {"))
     assert found is not None
     assert int(found[1]) >= Limits().body_mb
+    patience = re.search(r"proxy_read_timeout (\d+)s;", block("server {"))
+    assert patience is not None
+    assert int(patience[1]) > Limits().queue_seconds + Limits().search_seconds
 
 
 def free_port() -> int:
