@@ -8,7 +8,7 @@ TYPED := src tests $(wildcard benchmarks/*.py examples/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo data-demo test lint types format bench pico wheel clean
+.PHONY: help venv demo data-demo test lint types format bench screenshots pico wheel clean
 
 help:  ## show these words
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ $(VENV)/.installed-all: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "stepsight needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[local,train,data,bench,ray,dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[local,train,data,bench,ray,serve,dev]'
 	@touch $(VENV)/.installed-local $@
 
 venv: $(VENV)/.installed-all  ## make .venv with every extra
@@ -57,6 +57,9 @@ format: venv  ## rewrite the code in the house format
 bench: venv  ## measure speed, as ratios within one run
 	@set -e; for name in search_speed large_search decoding cost_curve judging; do \
 		echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py; done
+
+screenshots: venv  ## take the pictures of the page anew; needs Chromium
+	PYTHONPATH=. $(BIN)/python docs/images/draw_page.py docs/images
 
 # The steps resume where they stopped, so the same word continues an interrupted run.
 pico: venv  ## train the shipped model from its recipes

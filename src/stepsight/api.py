@@ -224,14 +224,30 @@ def question_about(image: Picture, text: str, choices: Sequence[str] = ()) -> tu
         path = Path(image)
         picture = load_picture(path)
     seen = picture_hash(picture)
-    asked = json.dumps([seen, text, list(choices)]).encode("ascii")
-    question_id = f"ask-{hashlib.sha256(asked).hexdigest()[:16]}"
+    question_id = asked_id(seen, text, list(choices))
     if path is None:
         path = _scratch() / f"{seen}.png"
         if not path.exists():
             (picture if picture.mode in _PNG_MODES else picture.convert("RGB")).save(path)
         check_picture(path)
     return Question(id=question_id, text=text, images=(path.absolute(),), choices=tuple(choices), source="ask"), picture
+
+
+def notes_on(model: LoadedModel, plan: SearchChoice, *, drawn: bool) -> tuple[str, ...]:
+    """What whoever asks should know; `drawn`: the picture looks like one of the drawn world."""
+    notes: tuple[str, ...] = ()
+    if model.card.world_only and not drawn:
+        notes = (
+            f"{model.card.name} knows only the drawn tabletop world, and this picture looks like another kind: "
+            "do not trust the answer; choose a model that knows photographs with the option --model",
+        )
+    warning = unrepeatable(model, search=plan.search, temperature=plan.settings.temperature)
+    return (*notes, warning) if warning else notes
+
+
+def asked_id(*asked: object) -> str:
+    """The id of a question, from what is asked: the hash of its picture, its text, its choices; as JSON."""
+    return f"ask-{hashlib.sha256(json.dumps(asked).encode('ascii')).hexdigest()[:16]}"
 
 
 def _choice(
@@ -290,14 +306,7 @@ async def _answer(
         model = ready
 
     # 3. What the user should know.
-    notes: tuple[str, ...] = ()
-    if model.card.world_only and not looks_drawn(picture):
-        notes = (
-            f"{model.card.name} knows only the drawn tabletop world, and this picture looks like another kind: "
-            "do not trust the answer; choose a model that knows photographs with the option --model",
-        )
-    if warning := unrepeatable(model, search=plan.search, temperature=plan.settings.temperature):
-        notes = (*notes, warning)
+    notes = notes_on(model, plan, drawn=looks_drawn(picture))
     for note in notes:
         tell("note", note)
 

@@ -74,11 +74,16 @@ class Completion:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Completions in the order of the request's seeds; prompt tokens computed, and reused from the cache."""
+    """Completions in the order of the request's seeds; prompt tokens computed, and reused from the cache.
+
+    Both may count the prompt several times, as often as the engine had to read it; `prompt` is how long it is, prefix
+    included, 0 where the engine does not say.
+    """
 
     completions: tuple[Completion, ...]
     computed: int = 0
     cached: int = 0
+    prompt: int = 0
 
 
 @dataclass(frozen=True)
@@ -265,9 +270,9 @@ class Adaptive:
 class SearchSettings:
     """What every strategy needs to know. Seeds of candidates derive from (seed, question id, stage, slot).
 
-    `width` candidates are drawn at a time; each may have `max_tokens`. With `greedy_first` slot 0 is decoded at
-    temperature 0 and only the others are sampled (ours; the paper samples all). `survivors` is how many candidates of
-    a stage a beam goes on with. `watch` may be called from any thread.
+    `width` candidates are drawn at a time; each may have `max_tokens`, and a whole answer `answer_tokens`. With
+    `greedy_first` slot 0 is decoded at temperature 0 and only the others are sampled (ours; the paper samples all).
+    `survivors` is how many candidates of a stage a beam goes on with. `watch` may be called from any thread.
     """
 
     width: int = 4
@@ -281,6 +286,7 @@ class SearchSettings:
     budget: Budget = Budget()
     swires: Swires = Swires()
     adaptive: Adaptive = Adaptive()
+    answer_tokens: int | None = None
 
 
 class Strategy(Protocol):

@@ -37,9 +37,11 @@ class Finish(StrEnum):
 class Question(Record):
     """A question about zero or more pictures.
 
-    `answer` is the known answer where there is one. `meta` keeps what the source knows beyond that
-    (on the world: `family`, `scene`, `program`, `split`, `staged_answer`); its `wording`, if there, is how the question
-    with its choices is put to a model (`prompts.answer`). What else datasets are built from: `data.lessons`.
+    `answer` is the known answer where there is one. `meta` keeps what the source knows beyond that (on the world:
+    `family`, `scene`, `program`, `split`, `staged_answer`); its `wording`, if there, is how the question with its
+    choices is put to a model (`prompts.answer`), and `earlier` what was said before it: a list of turns, each with its
+    `role`, its `text`, and how many of the pictures stand in it (`images`). What else datasets are built from:
+    `data.lessons`.
     """
 
     id: str

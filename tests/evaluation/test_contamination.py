@@ -27,7 +27,7 @@ from stepsight.evaluation.contamination import Contamination, contamination, hea
 from stepsight.evaluation.scoring.readings import Ask
 from stepsight.evaluation.suites import Prediction, read_suite, score, score_by_rules, write_predictions
 from stepsight.world.drawing import draw_picture
-from stepsight.world.split import encode_picture, pose, save_picture
+from stepsight.world.split import png_of, pose, save_picture
 
 
 def picture(number: int) -> Image.Image:
@@ -39,9 +39,7 @@ def shown(rows: Sequence[Row], numbers: dict[int, int] | None = None) -> list[di
     return [
         {
             **one,
-            "image": one["image"]
-            if str(one["image"]).isdigit() or not one["image"]
-            else b64(encode_picture(picture(place))),
+            "image": one["image"] if str(one["image"]).isdigit() or not one["image"] else b64(png_of(picture(place))),
         }
         for place, one in enumerate(rows)
     ]

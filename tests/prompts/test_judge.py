@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from stepsight.errors import InputError
 from stepsight.prompts import answer_turns, judge_prompts, pair_turns, question_text, screen_turns, whole_text
+from stepsight.prompts.reward import reward_prompts, reward_turns
+from stepsight.protocols import Turn
 from stepsight.records import Question
 from stepsight.stages import STAGES, Stage, render
 
@@ -27,6 +29,27 @@ def test_question_text_ends_with_lettered_choices() -> None:
 def test_answer_prompt_is_one_user_turn_without_a_word_on_stages() -> None:
     (turn,) = answer_turns(QUESTION)
     assert (turn.role, turn.images, turn.text) == ("user", QUESTION.images, question_text(QUESTION))
+
+
+def test_what_was_said_earlier_stands_before_the_question() -> None:
+    earlier = [
+        {"role": "system", "text": "Be brief."},
+        {"role": "user", "text": "How many?", "images": 1},
+        {"role": "assistant", "text": "Two.", "images": 0},
+    ]
+    pictures = (Path("a.png"), Path("b.png"))
+    question = QUESTION.model_copy(update={"meta": {"earlier": earlier}, "images": pictures})
+    assert answer_turns(question) == (
+        Turn("system", "Be brief."),
+        Turn("user", "How many?", (Path("a.png"),)),
+        Turn("assistant", "Two."),
+        Turn("user", question_text(question), (Path("b.png"),)),
+    )
+    context = "System: Be brief.\nUser: How many?\nAssistant: Two.\nUser: Which is left?\nA. cube\nB. ball"
+    (pair,) = pair_turns(SHORT, question, Stage.CAPTION, {}, "x", "y")
+    assert (pair.text, pair.images) == (f"{context}\n\nCAPTION 1. x\nCompare 2. y", pictures)
+    assert screen_turns(SHORT, question, "C", "R")[0].text.startswith(f"{context}\n\nCAPTION: C")
+    assert reward_turns(reward_prompts("released-1"), question, Stage.CAPTION)[:3] == answer_turns(question)[:3]
 
 
 def test_more_choices_than_letters_are_refused() -> None:

@@ -239,3 +239,26 @@ def test_strategies_are_found_by_name() -> None:
         strategy("Stage_Beam")
     with pytest.raises(InputError, match="known: greedy, best-of-n, vote, sentence-beam, stage-beam, swires, adaptive"):
         strategy("xyz")
+
+
+@given(name=NAMES, settings=SETTINGS, most=st.integers(1, 40))
+async def test_no_answer_may_become_longer_than_it_may(name: str, settings: SearchSettings, most: int) -> None:
+    trace, engine = await search(name, replace(settings, answer_tokens=most))
+    assert engine.samples
+    tokens = {"".join(piece.text for piece in request.prefix): 0 for request in engine.samples}
+    by_id = {candidate.id: candidate for candidate in trace.candidates}
+    for candidate in trace.candidates:
+        line, one = [candidate], candidate
+        while one.parent is not None:
+            one = by_id[one.parent]
+            line.insert(0, one)
+        tokens["".join(one.piece.text for one in line)] = sum(one.tokens for one in line)
+    for request in engine.samples:
+        # The engine's double writes whole stages whatever it is told; what it is told is what counts.
+        assert 1 <= request.max_tokens <= most - tokens["".join(piece.text for piece in request.prefix)]
+    assert trace.settings["answer_tokens"] == most
+    free, _ = await search(name, settings)
+    roomy, _ = await search(name, replace(settings, answer_tokens=10_000))
+    assert [one.piece for one in roomy.candidates] == [one.piece for one in free.candidates]
+    with pytest.raises(InputError, match="answer_tokens"):
+        await search(name, replace(settings, answer_tokens=0))

@@ -22,6 +22,7 @@ from stepsight.cli.improve import improve_command
 from stepsight.cli.judge import calibrate_command, judge_command, rejudge_command
 from stepsight.cli.narrow import narrow_command
 from stepsight.cli.reproduce import reproduce_command
+from stepsight.cli.serve import serve_command
 from stepsight.cli.show import show_command
 from stepsight.cli.study import study_command
 from stepsight.cli.teacher import teacher_app
@@ -56,6 +57,7 @@ app.command("convert")(convert_command)
 app.command("doctor")(doctor_command)
 app.command("export")(export_command)
 app.add_typer(bench_app, name="bench")
+app.command("serve")(serve_command)
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(data_app, name="data")
 

@@ -138,7 +138,7 @@ class ScriptedEngine:
         await self._let_others_run()
         if on_text is not None:
             await self._stream(completions, on_text)
-        result = SampleResult(completions, computed=computed, cached=cached)
+        result = SampleResult(completions, computed=computed, cached=cached, prompt=computed + cached)
         self.calls.append(SampleCall(request, result))
         return result
 

@@ -8,6 +8,9 @@ from stepsight.errors import InputError
 from stepsight.records import Candidate, Finish
 from stepsight.stages import FaultKind, Stage, parse
 
+FAILED = "the engine reported an error"
+"""What is wrong with a candidate that the engine gave up; the engine's own words may follow."""
+
 
 def malformed(candidate: Candidate) -> str | None:
     """Why a candidate cannot stand as its stage (or, whole, as an answer); None if it can.
@@ -18,7 +21,7 @@ def malformed(candidate: Candidate) -> str | None:
     if candidate.finish is Finish.LENGTH:
         return "cut off at the token limit"
     if candidate.finish is Finish.ERROR:
-        return "the engine reported an error" + (f": {candidate.reason}" if candidate.reason else "")
+        return FAILED + (f": {candidate.reason}" if candidate.reason else "")
     if candidate.sentence:
         return None if candidate.piece.text.strip() else "nothing is written"
     parsed = parse(candidate.piece.text)

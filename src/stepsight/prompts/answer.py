@@ -42,5 +42,20 @@ def question_text(question: Question) -> str:
 
 
 def answer_turns(question: Question) -> tuple[Turn, ...]:
-    """The conversation whose next assistant turn is the staged answer: one user turn, pictures first."""
-    return (Turn(role="user", text=question_text(question), images=question.images),)
+    """The conversation whose next assistant turn is the staged answer: what was said earlier, and one user turn.
+
+    Pictures stand first in their turn; those that no earlier turn shows stand in the last.
+    """
+    turns: list[Turn] = []
+    shown = 0
+    for said in question.meta.get("earlier", ()):
+        images = question.images[shown : shown + said.get("images", 0)]
+        turns.append(Turn(said["role"], said["text"], images))
+        shown += len(images)
+    return (*turns, Turn(role="user", text=question_text(question), images=question.images[shown:]))
+
+
+def question_in_context(question: Question) -> str:
+    """The question for those who are shown no earlier turns: behind what was said in them, if there are any."""
+    said = [f"{turn.role.capitalize()}: {turn.text}" for turn in answer_turns(question)]
+    return question_text(question) if len(said) == 1 else "\n".join(said)

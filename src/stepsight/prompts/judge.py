@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from stepsight.errors import InputError
-from stepsight.prompts.answer import question_text
+from stepsight.prompts.answer import question_in_context
 from stepsight.protocols import Turn
 from stepsight.records import Question
 from stepsight.stages import Stage, parse
@@ -95,7 +95,7 @@ def pair_turns(
         first=text1,
         second=text2,
     )
-    return (Turn(role="user", text=f"{question_text(question)}\n\n{part}", images=question.images),)
+    return (Turn(role="user", text=f"{question_in_context(question)}\n\n{part}", images=question.images),)
 
 
 def sentence_turns(prompts: JudgePrompts, question: Question, before: str, text1: str, text2: str) -> tuple[Turn, ...]:
@@ -107,12 +107,12 @@ def sentence_turns(prompts: JudgePrompts, question: Question, before: str, text1
         first=text1,
         second=text2,
     )
-    return (Turn(role="user", text=f"{question_text(question)}\n\n{part}", images=question.images),)
+    return (Turn(role="user", text=f"{question_in_context(question)}\n\n{part}", images=question.images),)
 
 
 def screen_turns(prompts: JudgePrompts, question: Question, caption: str, reasoning: str) -> tuple[Turn, ...]:
     """Ask, without the picture, whether a reasoning is correct given the caption; score on `prompts.screen_options`."""
-    text = prompts.screen.format(question=question_text(question), caption=caption, reasoning=reasoning)
+    text = prompts.screen.format(question=question_in_context(question), caption=caption, reasoning=reasoning)
     return (Turn(role="user", text=text),)
 
 

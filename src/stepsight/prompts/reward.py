@@ -53,9 +53,9 @@ def reward_prompts(version: str) -> RewardPrompts:
 
 def reward_turns(prompts: RewardPrompts, question: Question, stage: Stage | None) -> tuple[Turn, ...]:
     """The turns that a stage answers by itself; the bare question for whole answers (None) and what has no request."""
-    (turn,) = answer_turns(question)
+    *earlier, turn = answer_turns(question)
     request = prompts.requests.get(stage, "") if stage is not None else ""
-    return (replace(turn, text=f"{turn.text}\n{request}") if request else turn,)
+    return (*earlier, replace(turn, text=f"{turn.text}\n{request}") if request else turn)
 
 
 _RELEASED = RewardPrompts(

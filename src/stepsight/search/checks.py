@@ -17,6 +17,8 @@ def check_settings(settings: SearchSettings) -> None:
         raise InputError(f"the width is {settings.width}", hint="draw at least one candidate")
     if settings.max_tokens < 1:
         raise InputError(f"max_tokens is {settings.max_tokens}", hint="allow at least one token")
+    if settings.answer_tokens is not None and settings.answer_tokens < 1:
+        raise InputError(f"answer_tokens is {settings.answer_tokens}", hint="allow at least one token")
     if not 0 <= settings.temperature < float("inf"):
         raise InputError(f"the temperature is {settings.temperature}", hint="give 0 (greedy) or more")
     if not 0 < settings.top_p <= 1:

@@ -99,15 +99,20 @@ class Search:
         Seeds derive from (seed, question id, stage, slot); slots of a stage count on from where they stopped. `finish`
         brings a continuation that stopped to the end of a sentence.
 
-        Where the budget does not allow all, there are fewer, and none for the last lines. With a limit of tokens the
-        very first is drawn alone: its length says how many more there may be if the answer is to be finished.
+        Where the budget does not allow all, there are fewer, and none for the last lines; none for lines that are as
+        long as an answer may be. With a limit of tokens the very first is drawn alone: its length says how many more
+        there may be if the answer is to be finished.
 
         Raises:
             Spent: the budget does not allow a single one; `bounded` takes it.
         """
         self._purse.check()
+        lines = [line for line, _ in wanted]
+        open_ended = [count if self._room(line) else 0 for line, count in wanted]
+        if any(count for _, count in wanted) and not any(open_ended):
+            raise Spent("tokens")
         self._tell(Event("stage_started", stage))
-        lines, counts = [line for line, _ in wanted], self._purse.allow([count for _, count in wanted])
+        counts = self._purse.allow(open_ended)
         most = self._settings.max_tokens
         grown: list[list[Candidate]] = [[] for _ in wanted]
         alone = self._purse.first(most)
@@ -144,7 +149,10 @@ class Search:
             greedy = int(self._settings.greedy_first and count > 0 and several and self._is_new(line, stage))
             split = ((range(first, first + greedy), 0.0), (range(first + greedy, first + count), self._heat))
             jobs += [(place, slots, heat) for slots, heat in split if slots]
-        tasks = (self._sample(stage, lines[place], stop, slots, heat, most, finish) for place, slots, heat in jobs)
+        room = [min(most, self._room(line)) for line in lines]
+        tasks = (
+            self._sample(stage, lines[place], stop, slots, heat, room[place], finish) for place, slots, heat in jobs
+        )
         results = await self._purse.before_time_is_up(asyncio.gather(*tasks))
         for (place, slots, _), completions in zip(jobs, results, strict=True):
             for slot, completion in zip(slots, completions, strict=True):
@@ -245,6 +253,13 @@ class Search:
     def retrace(self, stage: Stage) -> None:
         """Tell those who watch that the search goes back to `stage`."""
         self._tell(Event("retrace", stage))
+
+    def _room(self, line: Line) -> int:
+        """How many tokens may follow a line."""
+        most = self._settings.answer_tokens
+        if most is None:
+            return self._settings.max_tokens
+        return max(0, min(self._settings.max_tokens, most - sum(candidate.tokens for candidate in line)))
 
     @property
     def _heat(self) -> float:

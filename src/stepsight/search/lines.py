@@ -39,6 +39,8 @@ def settings_record(engine: Engine, settings: SearchSettings) -> dict[str, objec
         "max_tokens": settings.max_tokens,
         "greedy_first": settings.greedy_first,
     }
+    if settings.answer_tokens is not None:
+        record["answer_tokens"] = settings.answer_tokens
     if settings.survivors != 1:
         record["survivors"] = settings.survivors
     if settings.budget.limited:

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from stepsight.errors import InputError
 from stepsight.files import whole_file
 from stepsight.world.drawing import draw_picture
-from stepsight.world.split import Posed, encode_picture, pose
+from stepsight.world.split import Posed, png_of, pose
 
 Kind = Literal["mcq", "yn", "vqa"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -95,5 +95,5 @@ def _row(index: int, posed: Posed, kind: Kind) -> dict[str, str | int]:
         **dict(zip(ascii_uppercase, asked.choices, strict=False)),
         "answer": asked.answer.capitalize() if kind == "yn" else asked.answer,
         "category": asked.program.family,
-        "image": base64.b64encode(encode_picture(draw_picture(posed.scene))).decode("ascii"),
+        "image": base64.b64encode(png_of(draw_picture(posed.scene))).decode("ascii"),
     }

@@ -146,19 +146,19 @@ def draw_split(split: str, *, seed: int, count: int) -> Iterator[Drawn]:
         yield Drawn(posed.question(), draw_picture(posed.scene))
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that says it was drawn by the world; it appears whole or not at all."""
-    with whole_file(path) as stream:
-        stream.write(encode_picture(picture))
-
-
-def encode_picture(picture: Image.Image) -> bytes:
+def png_of(picture: Image.Image) -> bytes:
     """A PNG that says it was drawn by the world."""
     mark = PngImagePlugin.PngInfo()
     mark.add_text(*MARK)
     stream = io.BytesIO()
     picture.save(stream, format="PNG", pnginfo=mark)
     return stream.getvalue()
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write such a PNG; it appears whole or not at all."""
+    with whole_file(path) as stream:
+        stream.write(png_of(picture))
 
 
 def save_split(

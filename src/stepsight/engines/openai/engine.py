@@ -112,7 +112,10 @@ class OpenAIEngine:
             done.append(completion)
             bills.append(bill)
         return SampleResult(
-            tuple(done), computed=sum(bill.computed for bill in bills), cached=sum(bill.cached for bill in bills)
+            tuple(done),
+            computed=sum(bill.computed for bill in bills),
+            cached=sum(bill.cached for bill in bills),
+            prompt=max(bill.prompt for bill in bills) if bills else 0,
         )
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:

@@ -265,7 +265,7 @@ class Worker:
         count = len(job.request.seeds)
         if len(job.done) == count:
             completions = tuple(job.done[slot] for slot in range(count))
-            job.reply.answer(SampleResult(completions, row.filled.computed, row.filled.cached))
+            job.reply.answer(SampleResult(completions, row.filled.computed, row.filled.cached, len(row.filled.prompt)))
 
     def _check(self, prompt: Prompt, *, room: int) -> None:
         if len(prompt) + room > self._runner.context:

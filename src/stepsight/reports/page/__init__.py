@@ -76,7 +76,11 @@ def _asked(trace: Trace) -> Iterator[str]:
 
 
 def _gridded(trace: Trace) -> bool:
-    return "scene" in trace.question.meta or trace.question.source in ("tabletop", "ask")
+    """Whether the picture is of the drawn world; of one that somebody brought, whether the answer speaks as of one."""
+    question = trace.question
+    if "scene" in question.meta or question.source == "tabletop":
+        return True
+    return question.source in ("ask", "chat") and any(CELL.search(one.piece.text) for one in trace.candidates)
 
 
 def _picture(trace: Trace, named: set[str]) -> str:
