@@ -26,7 +26,7 @@ from stepsight.stages import render
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.losses import sft_loss
 from stepsight.training.recipe_data import StagedRows
-from stepsight.training.rows import StagedDataset
+from stepsight.training.rows.dataset import StagedDataset
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import pose, save_picture
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from tests.training.test_watched import TRACES, look
+from tests.training.watching.test_watched import TRACES, look
 
 from stepsight.cli.app import run
 from stepsight.jsonl import append_jsonl
-from stepsight.training import curves
-from stepsight.training.curves import MOST_RUNS, draw_curves, read_run
-from stepsight.training.watched import WATCH, sum_up
+from stepsight.training.watching import curves
+from stepsight.training.watching.curves import MOST_RUNS, draw_curves, read_run
+from stepsight.training.watching.watched import WATCH, sum_up
 
 
 def watched(folder: Path, *, answers: bool = True) -> Path:

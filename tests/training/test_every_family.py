@@ -17,8 +17,8 @@ from stepsight.protocols import Turn
 from stepsight.training.encoding import IGNORED, check_stretch, collate, encode_conversation
 from stepsight.training.families import check_trainable, layout_of
 from stepsight.training.losses import sft_loss
-from stepsight.training.packing import check_packing, join
 from stepsight.training.preview import mark_learned, preview_rows
+from stepsight.training.rows.packing import check_packing, join
 from stepsight.world.lessons import Span
 
 from .tiny_rows import EXCHANGES, FAMILIES, PICTURES, Tiny, encoded, tiny, turns_of

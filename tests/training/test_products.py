@@ -16,7 +16,7 @@ from stepsight.training.losses import sft_loss
 from stepsight.training.products import use_onednn
 from stepsight.world.lessons import Span
 
-from .test_stage_losses import trainer_of
+from .watching.test_stage_losses import trainer_of
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def curves_command(
 
     from stepsight.errors import InputError
     from stepsight.reports.curves import curves_table
-    from stepsight.training.curves import check_curves, draw_curves, read_run
+    from stepsight.training.watching.curves import check_curves, draw_curves, read_run
 
     if len(folders) > 1 and out is None:
         raise InputError("several runs have no folder in common", hint="say where to draw them: --out FOLDER")

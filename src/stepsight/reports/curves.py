@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stepsight.reports.scores import interval
-from stepsight.training.curves import Run
-from stepsight.training.watched import ALL, PARTS, Answers, StageLosses, Watched
+from stepsight.training.watching.curves import Run
+from stepsight.training.watching.watched import ALL, PARTS, Answers, StageLosses, Watched
 
 
 def curves_table(runs: Sequence[Run]) -> Table:

@@ -34,13 +34,13 @@ from stepsight.training.preview import preview_patches, preview_rows
 from stepsight.training.products import use_onednn
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
-from stepsight.training.rows import StagedDataset
+from stepsight.training.rows.dataset import StagedDataset
 from stepsight.training.saving import gather_weights, save_merged, whole_model
 from stepsight.training.schedule import FallingByEpoch, count_steps
 from stepsight.training.start import start_model, start_processor
 from stepsight.training.towers import freeze, text_model
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
-from stepsight.training.watching import check_watching, watch
+from stepsight.training.watching.callback import check_watching, watch
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from stepsight.training.plan.shadow import ShadowPlay
 from stepsight.training.practice import Practice
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import StagedRows, WorldLessons
-from stepsight.training.rows import StagedDataset
+from stepsight.training.rows.dataset import StagedDataset
 
 MOST = 128
 """So many rows are encoded to measure them."""

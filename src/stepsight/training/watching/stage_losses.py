@@ -12,10 +12,10 @@ from torch.nn import functional
 from transformers import Trainer
 
 from stepsight.training.encoding import IGNORED
-from stepsight.training.held_out import HeldOut
 from stepsight.training.losses import blank_rows_unseen
-from stepsight.training.stage_tokens import StageTokens
-from stepsight.training.watched import ALL, PARTS, StageLosses
+from stepsight.training.watching.held_out import HeldOut
+from stepsight.training.watching.stage_tokens import StageTokens
+from stepsight.training.watching.watched import ALL, PARTS, StageLosses
 
 
 def measure_stages(trainer: Trainer, processor: Any, stages: StageTokens, held: Sequence[HeldOut]) -> StageLosses:

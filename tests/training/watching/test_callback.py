@@ -22,16 +22,16 @@ from stepsight.errors import InputError, MissingExtraError, ModelError, RecipeEr
 from stepsight.pictures import load_picture
 from stepsight.records import Question
 from stepsight.tracefiles import read_traces
-from stepsight.training import answering, curves
-from stepsight.training.aside import aside
-from stepsight.training.held_out import hold_out
 from stepsight.training.pico import build_model, save_model
 from stepsight.training.recipe_steps import Watching
 from stepsight.training.run import train
 from stepsight.training.trainer import LogFile
-from stepsight.training.watched import Watched, read_watched
+from stepsight.training.watching import answering, curves
+from stepsight.training.watching.aside import aside
+from stepsight.training.watching.held_out import hold_out
+from stepsight.training.watching.watched import Watched, read_watched
 
-from .conftest import SIZES
+from ..conftest import SIZES
 
 WATCHING = {"every": 2, "losses": 3, "samples": 2, "max_tokens": 12}
 

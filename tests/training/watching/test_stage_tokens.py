@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from stepsight.stages import STAGES, Stage, render
 from stepsight.training.encoding import IGNORED, encode_conversation
-from stepsight.training.stage_tokens import StageTokens, parts_of_text
-from stepsight.training.watched import PARTS, Part
+from stepsight.training.watching.stage_tokens import StageTokens, parts_of_text
+from stepsight.training.watching.watched import PARTS, Part
 from stepsight.world.lessons import Span
 
 TEXTS = {

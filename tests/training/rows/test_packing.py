@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from stepsight.errors import TooLongError
 from stepsight.training.encoding import IGNORED, collate
 from stepsight.training.losses import sft_loss
-from stepsight.training.packing import check_cut, cut, join, pack
+from stepsight.training.rows.packing import check_cut, cut, join, pack
 
-from .tiny_rows import PICTURES, encoded, tiny
+from ..tiny_rows import PICTURES, encoded, tiny
 
 FAMILIES = ("llava-siglip-llama", "qwen3-vl", "mllama", "gemma3")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepsight.errors import InputError, MissingExtraError
 from stepsight.files import whole_file
-from stepsight.training.watched import PARTS, WATCH, Part, Watched, read_watched
+from stepsight.training.watching.watched import PARTS, WATCH, Part, Watched, read_watched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,14 +22,14 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 from stepsight.jsonl import append_jsonl
 from stepsight.tracefiles import write_traces
-from stepsight.training.answering import ask, check_askable
-from stepsight.training.aside import aside
-from stepsight.training.curves import check_curves, draw_run
-from stepsight.training.held_out import hold_out, sound_rows
 from stepsight.training.recipe import StartFromFolder, TrainRecipe
-from stepsight.training.stage_losses import measure_stages
-from stepsight.training.stage_tokens import StageTokens
-from stepsight.training.watched import (
+from stepsight.training.watching.answering import ask, check_askable
+from stepsight.training.watching.aside import aside
+from stepsight.training.watching.curves import check_curves, draw_run
+from stepsight.training.watching.held_out import hold_out, sound_rows
+from stepsight.training.watching.stage_losses import measure_stages
+from stepsight.training.watching.stage_tokens import StageTokens
+from stepsight.training.watching.watched import (
     WATCH,
     Answers,
     StageLosses,

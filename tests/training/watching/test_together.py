@@ -12,19 +12,19 @@ import torch
 
 import stepsight
 from stepsight.tracefiles import read_traces
-from stepsight.training.watched import Watched, read_watched
+from stepsight.training.watching.watched import Watched, read_watched
 
-from .test_watching import WATCHING, start, write
+from .test_callback import WATCHING, start, write
 
 __all__ = ["start"]
 
-SCRIPT = Path(__file__).parent / "watched_together.py"
+SCRIPT = Path(__file__).parent / "together.py"
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def looks(folder: Path, name: str, begin: Path, *launcher: str) -> list[Watched]:
     recipe = write(folder, name, begin, watching={**WATCHING, "losses": 9, "samples": 3})
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {
         "PYTHONPATH": os.pathsep.join((str(Path(stepsight.__file__).parents[1]), str(root))),
         "OMP_NUM_THREADS": "1",

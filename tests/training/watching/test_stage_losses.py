@@ -15,15 +15,15 @@ from transformers import TrainingArguments
 
 from stepsight.protocols import Turn
 from stepsight.stages import STAGES
-from stepsight.training.aside import aside
 from stepsight.training.encoding import IGNORED, collate
-from stepsight.training.held_out import HeldOut, hold_out
 from stepsight.training.losses import sft_loss, sft_weights
 from stepsight.training.recipe_steps import Watching
-from stepsight.training.stage_losses import measure_stages, token_losses
-from stepsight.training.stage_tokens import StageTokens
 from stepsight.training.trainer import Loss, StagedTrainer
-from stepsight.training.watched import ALL, StageLosses
+from stepsight.training.watching.aside import aside
+from stepsight.training.watching.held_out import HeldOut, hold_out
+from stepsight.training.watching.stage_losses import measure_stages, token_losses
+from stepsight.training.watching.stage_tokens import StageTokens
+from stepsight.training.watching.watched import ALL, StageLosses
 
 
 def trainer_of(model: Any, processor: Any, folder: Path, batch: int) -> StagedTrainer:

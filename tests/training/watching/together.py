@@ -1,6 +1,6 @@
 """Two looks at one model by each of several processes, whole copies and then shards; run by a launcher.
 
-python -m torch.distributed.run --standalone --nproc-per-node 2 tests/training/watched_together.py RECIPE
+python -m torch.distributed.run --standalone --nproc-per-node 2 tests/training/watching/together.py RECIPE
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.training.test_stage_losses import trainer_of
+from tests.training.watching.test_stage_losses import trainer_of
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerState
 
 from stepsight.recipes import load_recipe
 from stepsight.training.recipe import StartFromFolder, TrainRecipe
-from stepsight.training.watching import Watch
+from stepsight.training.watching.callback import Watch
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from stepsight.records import Question
 from stepsight.stages import parse
 from stepsight.training.encoding import Encoded, encode_conversation
 from stepsight.training.recipe_steps import Watching
-from stepsight.training.rowfiles import RowFile, open_rows
-from stepsight.training.watched import said_by
+from stepsight.training.rows.files import RowFile, open_rows
+from stepsight.training.watching.watched import said_by
 from stepsight.world.lessons import Span
 from stepsight.world.split import load_questions, save_split
 

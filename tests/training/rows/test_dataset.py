@@ -19,12 +19,12 @@ from stepsight.errors import InputError, ModelError, RecordError
 from stepsight.stages import render
 from stepsight.training.encoding import IGNORED
 from stepsight.training.recipe_data import StagedRows
-from stepsight.training.rowfiles import BUNDLE
-from stepsight.training.rows import StagedDataset
+from stepsight.training.rows.dataset import StagedDataset
+from stepsight.training.rows.files import BUNDLE
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import pose, save_picture
 
-from .tiny_rows import tiny
+from ..tiny_rows import tiny
 
 
 def pairs(*texts: str) -> list[dict[str, str]]:
@@ -135,7 +135,7 @@ def test_lengths_are_guessed_well_enough_without_reading_pictures(
     rows = [{**row, "image": "0.png"} if number % 2 else row for number, row in enumerate(text_rows(60))]
     data = write(tmp_path, *rows)
     with monkeypatch.context() as patched:
-        patched.setattr("stepsight.training.rowfiles.load_picture", pytest.fail)
+        patched.setattr("stepsight.training.rows.files.load_picture", pytest.fail)
         dataset = StagedDataset(data, processor, batch=4)
     lengths = [len(dataset[place].ids) for place in range(60)]
     assert padded(lengths) < 1.2 * sum(lengths)

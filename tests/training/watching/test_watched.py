@@ -10,7 +10,7 @@ import pytest
 from stepsight.evaluation.report import score, summarise
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage
 from stepsight.stages import Stage, parse, render
-from stepsight.training.watched import (
+from stepsight.training.watching.watched import (
     WATCH,
     Answers,
     StageLosses,

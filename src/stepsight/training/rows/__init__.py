@@ -1,0 +1,1 @@
+"""Rows to learn from: files of them, their lengths, their order, packs."""
