@@ -16,10 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from stepsight.errors import InputError
+from stepsight.prompts.versions import chosen
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,7 @@ def benchmark_prompts(version: str) -> BenchmarkPrompts:
     Raises:
         InputError: there is no such set.
     """
-    if version in _SETS:
-        return _SETS[version]
-    near = get_close_matches(version, _SETS, n=1)
-    known = ", ".join(_SETS)
-    hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
-    raise InputError(f"there are no benchmark prompts named {version!r}", hint=hint)
+    return chosen(_SETS, version, "benchmark")
 
 
 def _lines(template: str, options: Mapping[str, str]) -> str:

@@ -11,11 +11,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from difflib import get_close_matches
 from string import Formatter
 from types import MappingProxyType
 
-from stepsight.errors import InputError
+from stepsight.prompts.versions import chosen
 from stepsight.protocols import Turn
 
 
@@ -46,12 +45,7 @@ def grading_prompts(version: str) -> GradingPrompts:
     Raises:
         InputError: there is none; the hint has the nearest.
     """
-    if version in _SETS:
-        return _SETS[version]
-    near = get_close_matches(version, _SETS, n=1)
-    known = ", ".join(_SETS)
-    hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
-    raise InputError(f"there are no grading prompts {version!r}", hint=hint)
+    return chosen(_SETS, version, "grading")
 
 
 def option_turns(

@@ -13,11 +13,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from stepsight.errors import InputError
 from stepsight.prompts.answer import answer_turns
+from stepsight.prompts.versions import chosen
 from stepsight.protocols import Turn
 from stepsight.records import Question
 from stepsight.stages import Stage
@@ -43,12 +42,7 @@ def reward_prompts(version: str) -> RewardPrompts:
     Raises:
         InputError: there is no such set.
     """
-    if version in _SETS:
-        return _SETS[version]
-    near = get_close_matches(version, _SETS, n=1)
-    known = ", ".join(_SETS)
-    hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
-    raise InputError(f"there are no reward prompts named {version!r}", hint=hint)
+    return chosen(_SETS, version, "reward")
 
 
 def reward_turns(prompts: RewardPrompts, question: Question, stage: Stage | None) -> tuple[Turn, ...]:

@@ -11,12 +11,11 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from string import Formatter
 from types import MappingProxyType
 
-from stepsight.errors import InputError
 from stepsight.prompts.answer import question_text
+from stepsight.prompts.versions import chosen
 from stepsight.protocols import Turn
 from stepsight.records import Question
 from stepsight.stages import SEPARATOR, STAGES, Fault, FaultKind, Stage
@@ -85,12 +84,7 @@ def teacher_prompts(version: str) -> TeacherPrompts:
     Raises:
         InputError: there is none; the hint has the nearest.
     """
-    if version not in _SETS:
-        near = get_close_matches(version, _SETS, n=1)
-        known = ", ".join(_SETS)
-        hint = f"did you mean {near[0]}? known: {known}" if near else f"known: {known}"
-        raise InputError(f"there are no teacher prompts {version!r}", hint=hint)
-    return _SETS[version]
+    return chosen(_SETS, version, "teacher")
 
 
 def teacher_turns(

@@ -8,6 +8,7 @@ the same way through accelerate, and DeepSpeed is configured here without having
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -154,7 +155,7 @@ def fsdp_settings(recipe: TrainRecipe, model: Any) -> dict[str, Any]:
     }
 
 
-def wrapped_layers(model: Any, wanted: list[str]) -> list[str]:
+def wrapped_layers(model: Any, wanted: Iterable[str]) -> list[str]:
     """Names of the classes whose layers are sharded one by one.
 
     Raises:

@@ -20,10 +20,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from stepsight.training.devices import wrapped_layers
 from stepsight.training.encoding import collate
 from stepsight.training.losses import sft_loss
 from stepsight.training.pico import build_model, build_processor, build_tokenizer
-from stepsight.training.plan.sharding import static_memory, wrapped_layers
+from stepsight.training.plan.sharding import static_memory
 from stepsight.training.plan.step import checkpoint_layers, play_turn
 from stepsight.training.practice import Practice
 from stepsight.training.recipe import PicoSizes

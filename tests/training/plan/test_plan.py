@@ -15,13 +15,14 @@ from tests.training.conftest import SIZES
 from torch import nn
 
 from stepsight.errors import InputError, ModelError
+from stepsight.training.devices import wrapped_layers
 from stepsight.training.plan.devices import DEVICES, has_bf16, target_for
 from stepsight.training.plan.hours import from_peak
 from stepsight.training.plan.make import make_plan
 from stepsight.training.plan.outline import parts_of
 from stepsight.training.plan.records import Plan, PlanChoice
 from stepsight.training.plan.shadow import ShadowPlay
-from stepsight.training.plan.sharding import launch_command, static_memory, wrapped_layers
+from stepsight.training.plan.sharding import launch_command, static_memory
 
 GIB = 2**30
 

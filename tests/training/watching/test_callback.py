@@ -239,7 +239,7 @@ def test_a_question_that_cannot_be_answered_does_not_end_the_run(
         questions[0].images[0].unlink(missing_ok=True)
         return answering.ask(model, processor, questions, max_tokens=max_tokens)
 
-    monkeypatch.setattr("stepsight.training.watching.ask", without_picture)
+    monkeypatch.setattr("stepsight.training.watching.callback.ask", without_picture)
     watching = WATCHING | {"losses": 0}
     train(write(tmp_path, "run", start, watching=watching, optimisation={"steps": 1}))
     look = read_watched(tmp_path / "run")[-1]

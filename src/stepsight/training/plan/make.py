@@ -10,6 +10,7 @@ from typing import Any
 
 from stepsight.errors import InputError
 from stepsight.recipes import load_recipe
+from stepsight.training.devices import wrapped_layers
 from stepsight.training.losses import MarkedLoss, sft_loss
 from stepsight.training.plan.advice import find_problems
 from stepsight.training.plan.devices import CPU, has_bf16, target_for
@@ -17,7 +18,7 @@ from stepsight.training.plan.hours import from_peak, measure_step, rule_of_thumb
 from stepsight.training.plan.outline import Outline, outline, parts_of
 from stepsight.training.plan.records import Compute, DeviceMemory, Plan, PlanChoice
 from stepsight.training.plan.rows import Rows, look_at_rows
-from stepsight.training.plan.sharding import PER_NODE, RESERVE, Static, launch_command, static_memory, wrapped_layers
+from stepsight.training.plan.sharding import PER_NODE, RESERVE, Static, launch_command, static_memory
 from stepsight.training.plan.step import Loss, Precision, Turn, checkpoint_layers, play_turn
 from stepsight.training.recipe import TrainRecipe
 from stepsight.training.recipe_data import WorldLessons

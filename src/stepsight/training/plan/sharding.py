@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from stepsight.errors import ModelError
-
 SINGLE, BRIEF = 4, 2
 """Bytes of a number in float32 and in bfloat16."""
 MOMENTS = 2
@@ -64,22 +62,6 @@ def static_memory(model: Any, learning: Collection[str], way: Way, devices: int,
         # Copies are sharded beside the weights themselves, of which there are those that learn; gradients are copies'.
         return Static(SINGLE * learned + BRIEF * whole, BRIEF * learned, optimiser)
     return Static(SINGLE * whole, SINGLE * learned, optimiser)
-
-
-def wrapped_layers(model: Any, wanted: Iterable[str]) -> list[str]:
-    """Names of the classes whose layers are sharded one by one.
-
-    Raises:
-        ModelError: one that is wanted is not in the model.
-    """
-    found = {type(module).__name__ for module in model.modules()}
-    if unknown := sorted(set(wanted) - found):
-        layers = sorted(name for name in found if name.endswith(("Layer", "Block")))
-        raise ModelError(
-            f"sharding.wrap: the model has no {', '.join(unknown)}", hint=f"its layers are {', '.join(layers)}"
-        )
-    # The library's list names parts of related models as well.
-    return sorted(wanted or found & set(model._no_split_modules or ()))
 
 
 def launch_command(recipe: Path, devices: int) -> str:
