@@ -105,7 +105,7 @@ def served(command: Sequence[str], *options: str, env: Mapping[str, str] | None 
             process.stdout.close()
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> bool:
+def until(true: Callable[[], bool], seconds: float = 60) -> bool:
     """Wait until something holds; whether it came to that."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
