@@ -11,6 +11,7 @@ from tests.evaluation.bench.made import made, save_all, suites
 from stepsight.cli.app import run
 from stepsight.cli.bench.table import read_runs
 from stepsight.evaluation.scoring.measures import Measure
+from stepsight.reports.bench.figures import comparable, comparable_subset
 from stepsight.reports.bench.page import page_of_runs
 from stepsight.reports.bench.plot import Series, plot
 
@@ -57,3 +58,18 @@ async def test_every_score_on_the_page_has_its_interval(tmp_path: Path) -> None:
     scores = [cell for cell in cells if re.match(r"[\d.]+ ?\(|none", cell)]
     assert len(scores) > 20
     assert all(re.fullmatch(r"none|[\d.]+ \([\d.]+ to [\d.]+\)", cell) for cell in scores)
+
+
+async def test_what_no_rule_can_read_at_all_is_no_score_of_zero(tmp_path: Path) -> None:
+    suite = suites(tmp_path)["MMStar"]
+    unread = await made(suite, wrong=1)  # "perhaps" names no option
+    assert {group.measure.value for group in comparable(unread, "whole")} == {None}
+    subset = comparable_subset(unread, "whole")
+    assert subset is not None
+    assert subset.value is None
+    page = page_of_runs({"run": {"MMStar": unread}})
+    assert not re.search(r"(?<![\d.])0\.0 \(", page)
+    assert f"whole: {unread.asked} unscored" in page
+    # One answer that is read is enough for the others to count as wrong.
+    read = await made(suite, wrong=len(suite.lines) - 1)
+    assert comparable(read, "whole")[0].measure.value is not None

@@ -9,6 +9,7 @@ from stepsight.evaluation.bench.subsets import ACCURACY, EXACT
 from stepsight.evaluation.scoring.measures import Measure
 from stepsight.evaluation.scoring.tables import Group
 from stepsight.evaluation.suites.predictions import Which
+from stepsight.evaluation.suites.scores import Result
 
 
 def percent(measure: Measure | None) -> str:
@@ -21,19 +22,32 @@ def percent(measure: Measure | None) -> str:
 def comparable(result: BenchResult, which: Which) -> tuple[Group, ...]:
     """The groups of scores that compare with VLMEvalKit's, by text; none if there is no such text.
 
-    Without a grader that is what counts the unscored as wrong, as its `exact_matching` does; with one, or where only a
-    grader can say, what leaves them out.
+    Without a grader that is what counts the unscored as wrong, as its `exact_matching` does; with one, where only a
+    grader can say, or where not a single answer could be read, what leaves them out.
     """
-    text = None if result.scores is None else result.scores.whole if which == "whole" else result.scores.conclusion
+    text = _text(result, which)
     if text is None:
         return ()
-    return text.exact if result.card.grader is None and text.exact is not None else text.groups
+    return text.exact if text.exact is not None and _counts_as_wrong(result, text) else text.groups
 
 
 def comparable_subset(result: BenchResult, which: Which) -> Measure | None:
     """The score of the paper's reasoning subset, chosen as `comparable` chooses."""
     found = {group.metric: group.measure for group in result.subsets.get(which, ())}
-    return found.get(EXACT, found.get(ACCURACY)) if result.card.grader is None else found.get(ACCURACY)
+    text = _text(result, which)
+    wrong = text is not None and _counts_as_wrong(result, text)
+    return found.get(EXACT, found.get(ACCURACY)) if wrong else found.get(ACCURACY)
+
+
+def _text(result: BenchResult, which: Which) -> Result | None:
+    if result.scores is None:
+        return None
+    return result.scores.whole if which == "whole" else result.scores.conclusion
+
+
+def _counts_as_wrong(result: BenchResult, text: Result) -> bool:
+    """Whether an answer that no rule could read is wrong; if none at all could be read there is no score, not 0."""
+    return result.card.grader is None and text.counts.unscored < result.asked
 
 
 def conditions(result: BenchResult) -> Iterator[str]:
