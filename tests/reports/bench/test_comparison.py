@@ -17,6 +17,7 @@ from stepsight.engines.scripted import ScriptedEngine
 from stepsight.evaluation.bench.comparing import compare_results
 from stepsight.evaluation.statistics import paired_difference, paired_mean
 from stepsight.model_folders import ModelCard
+from stepsight.reports.bench.comparison import comparison_lines
 
 
 async def test_shares_of_questions_are_paired_and_settings_that_differ_are_named(tmp_path: Path) -> None:
@@ -55,6 +56,20 @@ async def test_sets_and_grades_have_a_mean_difference(tmp_path: Path) -> None:
     same = compare_results(one, one).texts[0]
     assert same.mean is not None
     assert (same.mean.value, same.mean.n, same.sides) == (0.0, 6, ())
+
+
+async def test_answers_that_no_rule_can_read_are_not_compared_as_wrong(tmp_path: Path) -> None:
+    suite = suites(tmp_path)["MMStar"]
+    unread, read = await made(suite, wrong=1), await made(suite, wrong=3)
+    with pytest.raises(InputError, match="share no question that both are scored on"):
+        compare_results(unread, read)
+    assert read.scores is not None
+    assert unread.scores is not None
+    # Only the whole answers of one could not be read, as where reasoning names several options.
+    scores = read.scores.model_copy(update={"whole": unread.scores.whole})
+    found = compare_results(read.model_copy(update={"scores": scores}), read)
+    assert [text.which for text in found.texts] == ["conclusion"]
+    assert list(comparison_lines(found, "a", "b"))[-1] == "  whole answer: no question on which both could be scored"
 
 
 async def test_results_of_two_benchmarks_do_not_compare(tmp_path: Path) -> None:

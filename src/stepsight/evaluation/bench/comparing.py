@@ -71,7 +71,8 @@ class Comparison(Record):
 def compare_results(first: BenchResult, second: BenchResult) -> Comparison:
     """Hold `first` against `second`; differences are first minus second.
 
-    Where neither had a grader, what could not be read counts as wrong, as in `Result.exact`; else it is left out.
+    Where neither had a grader, what could not be read counts as wrong, as in `Result.exact`; else it is left out, as it
+    is where one of the two has no answer at all that could be read.
 
     Raises:
         InputError: they are of different benchmarks, or share no scored question.
@@ -133,6 +134,8 @@ def _compared(result: BenchResult, one: Result, other: Result, *, exact: bool) -
         for reading in one.readings
         if reading.index in others and By.MISSING not in (reading.by, others[reading.index].by)
     ]
+    # Of texts of which not one could be read nothing is known, not even that they are wrong.
+    exact = exact and all(any(pair[side].hit is not None for pair in pairs) for side in (0, 1))
     values = {reading.index: (_value(reading, exact), _value(another, exact)) for reading, another in pairs}
     circular = result.kind == "circular multiple choice"
     units: dict[str, tuple[float | None, float | None]] = dict(values)

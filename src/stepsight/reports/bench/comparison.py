@@ -19,6 +19,7 @@ from stepsight.stages import Stage, parse
 SHOWN = 100
 """So many questions are shown of each text; the page says how many more there are."""
 
+_NOTHING = "no question on which both could be scored"
 _TEXTS = {"whole": "whole answer", "conclusion": "CONCLUSION"}
 
 
@@ -40,6 +41,13 @@ def comparison_lines(comparison: Comparison, first: str, second: str) -> Iterato
         yield f"  {setting.name}: {setting.first} and {setting.second}"
     for text in comparison.texts:
         yield f"  {_TEXTS[text.which]}: {difference_of(text)}"
+    for which in _untold(comparison):
+        yield f"  {_TEXTS[which]}: {_NOTHING}"
+
+
+def _untold(comparison: Comparison) -> list[str]:
+    told = {text.which for text in comparison.texts}
+    return [which for which in _TEXTS if which not in told]
 
 
 def difference_of(text: TextDifference) -> str:
@@ -73,6 +81,8 @@ def _body(found: list[Sides], first: str, second: str) -> Iterator[str]:
             yield "<p>No setting differs.</p>"
         for text in comparison.texts:
             yield f"<p><b>{_TEXTS[text.which]}</b>: {escape(difference_of(text))}</p>"
+        for which in _untold(comparison):
+            yield f"<p><b>{_TEXTS[which]}</b>: {_NOTHING}</p>"
         for text in comparison.texts:
             yield f"<h2>{escape(comparison.dataset)}, {_TEXTS[text.which]}: questions that changed sides</h2>"
             for side in text.sides[:SHOWN]:
