@@ -54,17 +54,20 @@ def test_a_stopped_and_a_killed_run_go_on_to_the_same_losses(tmp_path: Path, sta
     train(write(tmp_path, "whole", **same, optimisation=how))
     recipe, folder = write(tmp_path, "broken", **same, optimisation=how), tmp_path / "broken"
 
-    process = begin(ALONE, "-m", "stepsight", "train", str(recipe))
-    said = stop_behind(process, folder, 4, signal.SIGINT)
-    assert process.returncode == 130, said
-    stopped = last_checkpoint(folder)
-    assert stopped is not None
-    assert f"stopped at {stopped}; the same command goes on from there" in said
-    assert step_of(stopped) == logged(folder)[-1]["step"]
-    assert not (folder / "model").exists()
+    behind = 0
+    for number in (signal.SIGINT, signal.SIGTERM):  # to every process of the run, its workers too
+        process = begin(ALONE, "-m", "stepsight", "train", str(recipe))
+        said = stop_behind(process, folder, behind + 4, number)
+        assert process.returncode == 130, said
+        stopped = last_checkpoint(folder)
+        assert stopped is not None
+        assert f"stopped at {stopped}; the same command goes on from there" in said
+        assert step_of(stopped) == logged(folder)[-1]["step"]
+        assert not (folder / "model").exists()
+        behind = step_of(stopped)
 
     process = begin(ALONE, "-m", "stepsight", "train", str(recipe))
-    stop_behind(process, folder, step_of(stopped) + 4, signal.SIGKILL)
+    stop_behind(process, folder, behind + 4, signal.SIGKILL)
     assert not (folder / "model").exists()
     torn = folder / "checkpoint-61"
     torn.mkdir()

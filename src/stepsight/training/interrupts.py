@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -63,3 +65,28 @@ def listen_for_stops(callback: StopWhenAsked) -> Iterator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def spare_workers(loader: Any) -> None:
+    """Let processes that load data outlive a SIGTERM that is not their own: clusters send it to all of a run.
+
+    torch has them die of any but their parent's, and the run with them, before it can save. Where the sender of a
+    signal cannot be told (macOS), nothing changes.
+    """
+    if hasattr(signal, "sigwaitinfo"):
+        base = getattr(loader, "base_dataloader", loader)  # accelerate's holds torch's
+        base.worker_init_fn = partial(_begin_spared, base.worker_init_fn)
+
+
+def _begin_spared(begin: Callable[[int], None] | None, number: int) -> None:
+    if begin is not None:
+        begin(number)
+    # Threads made from now on do not take the signal either, so that it waits for the one that asks for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_end_for, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_for(parent: int) -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)

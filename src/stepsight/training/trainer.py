@@ -21,6 +21,7 @@ from transformers import Trainer, TrainerCallback
 from stepsight.errors import ModelError
 from stepsight.training.adapters import load_adapters
 from stepsight.training.checkpoints import SHARDS
+from stepsight.training.interrupts import spare_workers
 from stepsight.training.pictureless import BLANK, LeaveUnseen
 from stepsight.training.saving import save_beside
 
@@ -182,6 +183,12 @@ class StagedTrainer(Trainer):
             load_adapters(into, folder)
         else:
             _load_whole(into, resume_from_checkpoint)
+
+    def get_train_dataloader(self) -> Any:
+        """The library's, whose workers let the run stop in peace."""
+        loader = super().get_train_dataloader()
+        spare_workers(loader)
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
