@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,16 @@ async def test_an_upload_that_is_in_use_outlives_its_time(shelf: PictureShelf, m
         shelf.discard(upload.id)
         assert held.path.exists()
     assert not held.path.exists()
+
+
+async def test_a_request_may_come_just_when_its_picture_is_done(shelf: PictureShelf) -> None:
+    data = png()
+    digest = hashlib.sha256(data).hexdigest()
+    # Done, and nothing that follows from it has run yet.
+    task = asyncio.create_task(shelf._make(digest, data))
+    made = await task
+    shelf._making[digest] = task
+    asyncio.get_running_loop().call_soon(shelf._made, digest, task)
+    with shelf.lease() as lease:
+        assert await lease.put(data) is made
+    assert not shelf._making

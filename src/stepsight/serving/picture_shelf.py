@@ -163,20 +163,19 @@ class PictureShelf:
         if not data:
             raise invalid("a picture has no bytes", "messages", "invalid_image")
         digest = hashlib.sha256(data).hexdigest()
-        if digest not in self._known:
+        while digest not in self._known:
             task = self._making.get(digest)
             if task is None:
                 task = asyncio.create_task(self._make(digest, data))
                 self._making[digest] = task
                 task.add_done_callback(lambda done: self._made(digest, done))
             # Another request may wait for the same picture; its client going away must not end this one's work.
-            picture = await asyncio.shield(task)
-            if digest not in self._known:
-                return await self._put(data, lease)  # nobody held it yet when room was made
-        else:
-            self._known.move_to_end(digest)
-            picture = self._known[digest]
-        return lease.hold(picture)
+            await asyncio.shield(task)
+            # A task that is done is waited for no longer, though what follows it may still be to come; and nobody may
+            # have held the picture yet when room was made.
+            await asyncio.sleep(0)
+        self._known.move_to_end(digest)
+        return lease.hold(self._known[digest])
 
     async def _make(self, digest: str, data: bytes) -> Shelved:
         async with self._decoding:
