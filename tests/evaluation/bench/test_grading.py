@@ -89,6 +89,18 @@ async def test_a_verdict_that_is_torn_is_asked_for_again(fake: FakeServer, grade
     assert len(fake.seen) == 2
 
 
+async def test_a_file_that_holds_another_question_is_not_believed(
+    fake: FakeServer, grader: Make, tmp_path: Path
+) -> None:
+    judge = grader(fake.url)
+    await judge(OPTION)
+    (kept,) = tmp_path.rglob("*.json")
+    await judge(GRADE)
+    (other,) = set(tmp_path.rglob("*.json")) - {kept}
+    kept.write_bytes(other.read_bytes())
+    assert await judge(OPTION) == "B"
+
+
 async def test_a_passing_fault_is_overcome(grader: Make) -> None:
     with FakeServer(faults=[Fault(500)]) as fake:
         judge = grader(fake.url)
@@ -121,3 +133,11 @@ async def test_a_reply_that_cannot_be_read_is_asked_for_again_and_then_given_up(
         assert await judge(ask) is None
         assert [sent["temperature"] for sent in fake.seen] == [0.0, 0.5, 1.0]
         assert (judge.told.unreadable, judge.told.replied, judge.told.failed) == (1, 3, 0)
+
+
+async def test_the_same_question_is_put_again_at_the_same_temperature(grader: Make) -> None:
+    replies = iter(["what?", "hm", "B"])
+    with FakeServer(write=lambda request, slot, seed: next(replies)) as fake:
+        judge = grader(fake.url)
+        assert await judge(OPTION.model_copy(update={"temperatures": (0.0, 0.0, 0.0)})) == "B"
+        assert judge.told.replied == 3

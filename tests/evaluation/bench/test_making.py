@@ -12,7 +12,7 @@ from stepsight.evaluation.bench.making import answers_of, card_of, marker, resul
 from stepsight.evaluation.suites import Settings, predictions_of, read_suite
 from stepsight.jsonl import read_jsonl
 from stepsight.protocols import SampleRequest, SearchSettings
-from stepsight.records import Trace
+from stepsight.records import Candidate, Finish, Piece, Trace, Usage
 from stepsight.search import greedy
 
 
@@ -51,6 +51,32 @@ async def test_running_accuracy_is_by_the_benchmark_s_rules_where_they_can_tell(
     assert result.card.generation == "2024"
     assert result.scores is not None
     assert result.scores.whole.counts.truncated == 1
+
+
+async def test_a_stage_that_was_cut_counts_whatever_came_after_it(tmp_path: Path) -> None:
+    write(tmp_path / "MMStar.tsv", mmstar_rows(1))
+    suite = read_suite("MMStar", root=tmp_path)
+    (question,) = suite.questions()
+    pieces = [("<SUMMARY> cut", Finish.LENGTH), (" </SUMMARY> and on", Finish.STOP)]
+    candidates = [
+        Candidate(id=id, stage=None, slot=0, seed=0, piece=Piece(text=text), finish=finish, tokens=3)
+        for id, (text, finish) in enumerate(pieces)
+    ]
+    report = await evaluate([question], ScriptedEngine(said), None, greedy, SearchSettings(width=1))
+    trace = Trace(
+        question=question,
+        strategy="stage-beam",
+        judge=None,
+        seed=0,
+        settings={},
+        candidates=tuple(candidates),
+        verdicts=(),
+        chosen=(0, 1),
+        usage=Usage(),
+        seconds=0.0,
+    )
+    assert answers_of(report, [trace]).limited == 1
+    assert answers_of(report, [trace.model_copy(update={"chosen": (1,)})]).limited == 0
 
 
 async def test_nothing_is_said_while_only_a_judge_can(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ async def test_shares_of_questions_are_paired_and_settings_that_differ_are_named
     assert text.mean is None
 
 
+async def test_where_files_lie_is_no_setting(tmp_path: Path) -> None:
+    one, other = [await made(suites(tmp_path / name)["MMStar"]) for name in ("here", "there")]
+    assert compare_results(one, other).settings == ()
+
+
 async def test_circles_are_paired_whole(tmp_path: Path) -> None:
     suite = suites(tmp_path)["MMBench_DEV_EN_V11"]
     right, one_turn_wrong = await made(suite, 1000), await made(suite, 5)
