@@ -2,7 +2,7 @@
 
 torch multiplies float32 matrices by MKL, which on processors of another maker than its own is slower than oneDNN, for
 products as narrow as a small model's head nearly twice. Both round as float32 does. Gradients with regard to weights
-take a transposed copy of both factors, and are faster by an eighth of a step all the same.
+take a transposed copy of both factors, and are faster all the same.
 """
 
 from __future__ import annotations

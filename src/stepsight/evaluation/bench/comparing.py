@@ -14,9 +14,10 @@ from pydantic import JsonValue
 from stepsight.errors import InputError
 from stepsight.evaluation.bench.results import BenchCard, BenchResult
 from stepsight.evaluation.scoring.circular import all_right
-from stepsight.evaluation.scoring.readings import By, Reading
+from stepsight.evaluation.scoring.readings import By
 from stepsight.evaluation.statistics import PairedDifference, Span, paired_difference, paired_mean
 from stepsight.evaluation.suites.predictions import Which
+from stepsight.evaluation.suites.rules import value_of
 from stepsight.evaluation.suites.scores import Result
 from stepsight.records import Record
 
@@ -136,7 +137,9 @@ def _compared(result: BenchResult, one: Result, other: Result, *, exact: bool) -
     ]
     # Of texts of which not one could be read nothing is known, not even that they are wrong.
     exact = exact and all(any(pair[side].hit is not None for pair in pairs) for side in (0, 1))
-    values = {reading.index: (_value(reading, exact), _value(another, exact)) for reading, another in pairs}
+    values = {
+        reading.index: (value_of(reading, exact=exact), value_of(another, exact=exact)) for reading, another in pairs
+    }
     circular = result.kind == "circular multiple choice"
     units: dict[str, tuple[float | None, float | None]] = dict(values)
     if circular:
@@ -166,7 +169,3 @@ def _compared(result: BenchResult, one: Result, other: Result, *, exact: bool) -
             if a is not None and b is not None and a != b
         ),
     )
-
-
-def _value(reading: Reading, exact: bool) -> float | None:
-    return 0.0 if exact and reading.hit is None else reading.hit

@@ -13,7 +13,7 @@ from stepsight.evaluation.scoring.mathvista import Sought, check, choices_of, sk
 from stepsight.evaluation.scoring.measures import Unit
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
-from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, value_of
+from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, asked_as_it_stands, value_of
 from stepsight.evaluation.suites.yes_no import TEMPERATURES
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 
@@ -51,8 +51,7 @@ class MathVistaRules:
         return line.index
 
     def asked(self, line: Line, prompts: BenchmarkPrompts) -> Asked:
-        question = line.text("question")
-        return Asked(question, question, answer=line.text("answer") if self.answered(line) else None)
+        return asked_as_it_stands(line)
 
     def read(self, line: Line, response: Response, settings: Settings) -> Reading:
         sought = _sought(line)

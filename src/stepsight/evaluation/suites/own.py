@@ -17,7 +17,7 @@ from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
 from stepsight.evaluation.suites.choice import Choice
 from stepsight.evaluation.suites.mmvet import grade_ask, graded
-from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, value_of
+from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, asked_as_it_stands, value_of
 from stepsight.evaluation.suites.yes_no import YesNoQuestions
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 from stepsight.records import Question
@@ -58,8 +58,7 @@ class ShortAnswers:
         return line.index
 
     def asked(self, line: Line, prompts: BenchmarkPrompts) -> Asked:
-        question = line.text("question")
-        return Asked(question, question, answer=line.text("answer") if self.answered(line) else None)
+        return asked_as_it_stands(line)
 
     def read(self, line: Line, response: Response, settings: Settings) -> Reading:
         known = Question(id=line.index, text=line.text("question"), answer=line.text("answer"))

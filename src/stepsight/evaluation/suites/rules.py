@@ -57,6 +57,12 @@ class Asked:
     answer: str | None = None
 
 
+def asked_as_it_stands(line: Line) -> Asked:
+    """The column `question` itself, for benchmarks whose questions are asked without more words."""
+    question = line.text("question")
+    return Asked(question, question, answer=None if line.cells.get("answer") is None else line.text("answer"))
+
+
 @dataclass(frozen=True)
 class Response:
     """One answer: as it was given, and as a table of predictions has it after reading."""

@@ -10,7 +10,7 @@ from stepsight.evaluation.scoring.measures import Unit
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
 from stepsight.evaluation.scoring.yes_no import read_yes_no
-from stepsight.evaluation.suites.rules import Asked, Line, Response, Settings, value_of
+from stepsight.evaluation.suites.rules import Asked, Line, Response, Settings, asked_as_it_stands, value_of
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 
 TEMPERATURES = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -49,8 +49,7 @@ class YesNoQuestions:
         return set_of(line.index, line.text("l2-category")) if self.grouped else line.index
 
     def asked(self, line: Line, prompts: BenchmarkPrompts) -> Asked:
-        question = line.text("question")
-        return Asked(question, question, answer=line.text("answer") if self.answered(line) else None)
+        return asked_as_it_stands(line)
 
     def read(self, line: Line, response: Response, settings: Settings) -> Reading:
         said = read_yes_no(response.said, generation=settings.generation)
