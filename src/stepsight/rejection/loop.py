@@ -28,15 +28,12 @@ from stepsight.rejection.selecting import check_learnable, select
 from stepsight.rejection.writing import write_selected
 from stepsight.reports.progress import counting
 from stepsight.search import strategy
-from stepsight.study.opening import REPORTS, Open, opened, truth_of, write_reports
+from stepsight.study.opening import REPORTS, Open, opened, study_alone
 from stepsight.study.recipe import StudyRecipe
-from stepsight.study.run import run_study
 from stepsight.tracefiles import TRACES, read_traces
 from stepsight.training.filled import filled_recipe
 from stepsight.training.recipe import TrainRecipe
 from stepsight.world.split import load_questions, save_split
-
-Tell = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -255,23 +252,7 @@ def _answers(recipe: ImproveRecipe, places: Places, tools: Tools, number: int) -
                     concurrency=recipe.concurrency,
                     out=out,
                 )
-                counts: dict[str, int] = {}
                 with counting(tools.console, wanted.name, len(study.all_arms()) * len(questions)) as tell:
-
-                    def progress(what: str, count: int, counts: dict[str, int] = counts, tell: Tell = tell) -> None:
-                        counts[what] = count
-                        tell(sum(counts.values()))
-
-                    reports = loop.run(
-                        run_study(
-                            study,
-                            questions,
-                            model.engine,
-                            model.judge_of,
-                            truth=truth_of(questions),
-                            progress=progress,
-                        )
-                    )
-                write_reports(out, reports)
+                    study_alone(loop, model, study, questions, tell=tell)
 
     return Piece(f"answers-{number}", done, answer)

@@ -24,9 +24,8 @@ from stepsight.reproduce.answering import ASKED
 from stepsight.reproduce.reading import reader
 from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, Searches, TrainedArm
 from stepsight.reproduce.training import Places, run_name, staged_rows, start_recipes, write_train_recipes
-from stepsight.study.opening import REPORTS, Open, opened, truth_of, write_reports
+from stepsight.study.opening import REPORTS, Open, opened, study_alone, truth_of
 from stepsight.study.recipe import StudyRecipe
-from stepsight.study.run import run_study
 
 REPORT = "report.json"
 
@@ -156,28 +155,11 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places, tools: 
             concurrency=recipe.concurrency,
             out=out,
         )
-        done: dict[str, int] = {}
         with (
             opened(tools.open, str(places.model(run_name(arm, seed))), wanted.reward) as (model, loop),
             counting(tools.console, "searching", len(arms) * len(questions)) as tell,
         ):
-
-            def progress(what: str, count: int) -> None:
-                done[what] = count
-                tell(sum(done.values()))
-
-            reports = loop.run(
-                run_study(
-                    study,
-                    questions,
-                    model.engine,
-                    model.judge_of,
-                    truth=truth_of(questions),
-                    read=reader(Form.STAGED),
-                    progress=progress,
-                )
-            )
-        write_reports(out, reports)
+            study_alone(loop, model, study, questions, tell=tell, read=reader(Form.STAGED))
 
     return Piece(f"search-{seed}", (out / REPORTS).is_file, search)
 

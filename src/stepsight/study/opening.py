@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepsight.evaluation import EvaluationReport
-from stepsight.evaluation.report import Truth
+from stepsight.evaluation.report import Read, Truth, read_staged
 from stepsight.files import whole_file
 from stepsight.protocols import Engine, Judge
 from stepsight.records import Question, Record
-from stepsight.study.recipe import Arm
+from stepsight.study.recipe import Arm, StudyRecipe
+from stepsight.study.run import run_study
 from stepsight.world.checker import check
 
 REPORTS = "reports.json"
@@ -54,6 +55,36 @@ async def _awaited(work: Awaitable[None]) -> None:
 def truth_of(questions: Sequence[Question]) -> Truth | None:
     """The world's checker, where all questions are the world's."""
     return check if all("scene" in question.meta for question in questions) else None
+
+
+def study_alone(
+    loop: asyncio.Runner,
+    model: Opened,
+    study: StudyRecipe,
+    questions: Sequence[Question],
+    *,
+    tell: Callable[[int], None],
+    read: Read = read_staged,
+) -> None:
+    """Run a study of a single seed with an open model, and keep its reports in the study's folder.
+
+    Args:
+        loop: of the model.
+        model: answers and judges.
+        study: what to compare.
+        questions: what all arms answer.
+        tell: called with the number of answers there are so far, over all arms.
+        read: takes answers apart.
+    """
+    counts: dict[str, int] = {}
+
+    def progress(what: str, count: int) -> None:
+        counts[what] = count
+        tell(sum(counts.values()))
+
+    truth = truth_of(questions)
+    work = run_study(study, questions, model.engine, model.judge_of, truth=truth, read=read, progress=progress)
+    write_reports(study.out, loop.run(work))
 
 
 class _Reports(Record):
