@@ -23,9 +23,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from stepsight.prompts.answer import question_text
 from stepsight.stages import render
-from stepsight.training.encoding import IGNORED, collate
+from stepsight.training.encoding.exchange import IGNORED, collate
 from stepsight.training.losses import sft_loss
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.recipe.data import StagedRows
 from stepsight.training.rows.dataset import StagedDataset
 from stepsight.world.drawing import draw_picture
 from stepsight.world.split import pose, save_picture

@@ -43,13 +43,13 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from stepsight.prompts.judge import judge_prompts
 from stepsight.training import run
-from stepsight.training.encoding import IGNORED, Encoded, collate, encode_exchange
+from stepsight.training.encoding.exchange import IGNORED, Encoded, collate, encode_exchange
+from stepsight.training.lessons.practice import WINDOW, Practice
 from stepsight.training.losses import sft_loss
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
-from stepsight.training.practice import WINDOW, Practice
-from stepsight.training.products import use_onednn
-from stepsight.training.recipe import PicoSizes
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.model.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.model.products import use_onednn
+from stepsight.training.recipe.data import WorldLessons
+from stepsight.training.recipe.train import PicoSizes
 from stepsight.training.trainer import StagedTrainer
 from stepsight.world.lessons import draw_lesson
 

@@ -34,7 +34,7 @@ from stepsight.rejection.recipe import ImproveRecipe
 from stepsight.rejection.results import ImproveResult, gather
 from stepsight.reports.improve import improve_markdown
 from stepsight.study.opening import Opened
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.split import load_questions
 
 ROOT = Path(__file__).parents[2]

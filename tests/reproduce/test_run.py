@@ -31,8 +31,8 @@ from stepsight.reproduce.recipe import ReproduceRecipe
 from stepsight.reproduce.results import ALL, MULTI, ReproduceResult, Told, gather
 from stepsight.reproduce.run import pieces_of
 from stepsight.reproduce.training import Places
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.recipe.data import StagedRows
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.checker import check
 from stepsight.world.questions import MULTI_STEP
 from stepsight.world.split import load_questions

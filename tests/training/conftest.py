@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
-from stepsight.training.recipe import PicoSizes
+from stepsight.training.model.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.recipe.train import PicoSizes
 
 SIZES = PicoSizes(
     vision_hidden=32, vision_layers=1, vision_heads=2, text_hidden=32, text_layers=2, text_heads=2, text_mlp=64

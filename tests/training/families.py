@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stepsight.training.arguments import training_arguments
 from stepsight.training.devices import join_devices, launched_devices
 from stepsight.training.losses import sft_loss, sft_weights
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.training.saving import gather_weights, whole_model
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
 

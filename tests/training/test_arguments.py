@@ -14,7 +14,7 @@ from stepsight.recipes import load_recipe
 from stepsight.training import arguments
 from stepsight.training.arguments import LIGER_FAMILIES, check_liger, training_arguments
 from stepsight.training.devices import Devices
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.training.run import train
 
 from .runs import losses, staged_rows, weights, write

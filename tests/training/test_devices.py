@@ -20,7 +20,7 @@ from stepsight.training.devices import (
     rows_per_turn,
     zero3_settings,
 )
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 
 from .runs import write
 

@@ -14,10 +14,10 @@ from tests.engines.transformers.tiny import filler_of
 from stepsight.engines.transformers.families import family_of
 from stepsight.errors import ModelError, PictureError
 from stepsight.protocols import Turn
-from stepsight.training.encoding import IGNORED, check_stretch, collate, encode_conversation
-from stepsight.training.families import check_trainable, layout_of
+from stepsight.training.encoding.exchange import IGNORED, check_stretch, collate, encode_conversation
+from stepsight.training.encoding.families import check_trainable, layout_of
+from stepsight.training.encoding.preview import mark_learned, preview_rows
 from stepsight.training.losses import sft_loss
-from stepsight.training.preview import mark_learned, preview_rows
 from stepsight.training.rows.packing import check_packing, join
 from stepsight.world.lessons import Span
 

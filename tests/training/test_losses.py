@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import IGNORED, Encoded, collate, encode_exchange, mark_tokens
+from stepsight.training.encoding.exchange import IGNORED, Encoded, collate, encode_exchange, mark_tokens
 from stepsight.training.losses import MarkedLoss, sft_loss
-from stepsight.training.recipe_data import Marks
+from stepsight.training.recipe.data import Marks
 from stepsight.world.lessons import LessonKind, draw_lesson
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from stepsight.training.encoding import collate, encode_exchange
+from stepsight.training.encoding.exchange import collate, encode_exchange
 from stepsight.training.losses import sft_loss
+from stepsight.training.model.towers import reached_by_pictures
 from stepsight.training.pictureless import BLANK, LeaveUnseen, WithPicture, begin_adam
-from stepsight.training.towers import reached_by_pictures
 from stepsight.world.lessons import Span
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from stepsight.training.recipe_steps import Optimisation
+from stepsight.training.recipe.steps import Optimisation
 from stepsight.training.schedule import FallingByEpoch, count_steps
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tests.engines.transformers.tiny import FAMILIES, Tiny, make_tiny
 
-from stepsight.training.encoding import Encoded, encode_conversation
+from stepsight.training.encoding.exchange import Encoded, encode_conversation
 from stepsight.world.lessons import Span
 
 __all__ = ["EXCHANGES", "FAMILIES", "PICTURES", "Tiny", "encoded", "tiny", "turns_of"]

@@ -31,8 +31,8 @@ from stepsight.search import strategy
 from stepsight.study.opening import REPORTS, Open, opened, study_alone
 from stepsight.study.recipe import StudyRecipe
 from stepsight.tracefiles import TRACES, read_traces
-from stepsight.training.filled import filled_recipe
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.filled import filled_recipe
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.split import load_questions, save_split
 
 

@@ -19,7 +19,7 @@ from stepsight.reproduce.training import Places, run_name
 from stepsight.study.opening import read_reports
 from stepsight.study.recipe import Claim
 from stepsight.study.results import StudyResult, results
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.questions import MULTI_STEP
 
 ALL, MULTI, SINGLE = "all", "multi-step", "single-step"

@@ -10,8 +10,8 @@ from stepsight.data.ablations import PARQUET, Form
 from stepsight.data.staged_rows import TRAIN
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, TrainedArm
-from stepsight.training.filled import filled_recipe
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.filled import filled_recipe
+from stepsight.training.recipe.train import TrainRecipe
 
 
 @dataclass(frozen=True)

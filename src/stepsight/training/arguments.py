@@ -14,9 +14,9 @@ from transformers.integrations.integration_utils import (
 
 from stepsight.errors import InputError, ModelError, StepsightError
 from stepsight.training.devices import PATIENCE, Devices, fsdp_settings, rows_per_turn, zero3_settings
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.start import start_type
-from stepsight.training.towers import reached_by_pictures
+from stepsight.training.model.start import start_type
+from stepsight.training.model.towers import reached_by_pictures
+from stepsight.training.recipe.train import TrainRecipe
 
 LIGER_FAMILIES = ("gemma3", "internvl", "llava", "mllama", "qwen2_5_vl", "qwen3_vl", "smolvlm")
 """Model types whose layers liger-kernel 0.8.5 replaces, of those that the engine runs."""

@@ -19,9 +19,9 @@ from accelerate import PartialState
 from accelerate.utils import disable_fsdp_ram_efficient_loading, enable_fsdp_ram_efficient_loading
 
 from stepsight.errors import InputError, ModelError, StepsightError
-from stepsight.training.recipe import StartFromFolder, TrainRecipe
-from stepsight.training.recipe_data import WorldLessons
-from stepsight.training.recipe_steps import Optimisation
+from stepsight.training.recipe.data import WorldLessons
+from stepsight.training.recipe.steps import Optimisation
+from stepsight.training.recipe.train import StartFromFolder, TrainRecipe
 
 PATIENCE = timedelta(hours=2)
 """How long a device waits for another: one of them alone writes the weights at the end."""

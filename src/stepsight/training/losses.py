@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from stepsight.errors import InputError
-from stepsight.training.encoding import IGNORED
-from stepsight.training.pictured import PICTURED
-from stepsight.training.recipe_data import Marks
+from stepsight.training.encoding.exchange import IGNORED
+from stepsight.training.encoding.pictured import PICTURED
+from stepsight.training.recipe.data import Marks
 
 _TAUGHT = ("labels", "weights", "marks", PICTURED)
 """What of a batch is not for the model."""

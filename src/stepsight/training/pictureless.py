@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from transformers import TrainerCallback
 
-from stepsight.training.encoding import IGNORED, Encoded, encode_exchange
-from stepsight.training.towers import reached_by_pictures
+from stepsight.training.encoding.exchange import IGNORED, Encoded, encode_exchange
+from stepsight.training.model.towers import reached_by_pictures
 from stepsight.world.lessons import Span
 
 if TYPE_CHECKING:

@@ -19,26 +19,26 @@ import torch
 from transformers import set_seed
 
 from stepsight.recipes import load_recipe, save_resolved
-from stepsight.training.adapters import add_adapters
-from stepsight.training.align import AlignLoss, Patches
 from stepsight.training.arguments import check_options, training_arguments
 from stepsight.training.checkpoints import is_complete, last_checkpoint
 from stepsight.training.devices import Devices, check_devices, join_devices, launched_devices, wait_for_all
-from stepsight.training.encoding import collate
-from stepsight.training.graded import Graded
+from stepsight.training.encoding.exchange import collate
+from stepsight.training.encoding.preview import preview_patches, preview_rows
 from stepsight.training.interrupts import StopWhenAsked, listen_for_stops
+from stepsight.training.lessons.align import AlignLoss, Patches
+from stepsight.training.lessons.graded import Graded
+from stepsight.training.lessons.practice import Practice
 from stepsight.training.losses import MarkedLoss, RewardLoss, sft_loss, sft_weights
+from stepsight.training.model.adapters import add_adapters
+from stepsight.training.model.products import use_onednn
+from stepsight.training.model.start import start_model, start_processor
+from stepsight.training.model.towers import freeze, text_model
 from stepsight.training.pictureless import WithPicture
-from stepsight.training.practice import Practice
-from stepsight.training.preview import preview_patches, preview_rows
-from stepsight.training.products import use_onednn
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
+from stepsight.training.recipe.data import GradedAnswers, StagedRows, WorldLessons
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.training.rows.dataset import StagedDataset
 from stepsight.training.saving import gather_weights, save_merged, whole_model
 from stepsight.training.schedule import FallingByEpoch, count_steps
-from stepsight.training.start import start_model, start_processor
-from stepsight.training.towers import freeze, text_model
 from stepsight.training.trainer import LogFile, Loss, StagedTrainer
 from stepsight.training.watching.callback import check_watching, watch
 

@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from stepsight.errors import ModelError
-from stepsight.training.adapters import merge_adapters, save_adapters
 from stepsight.training.checkpoints import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SHARDS
+from stepsight.training.model.adapters import merge_adapters, save_adapters
 
 if TYPE_CHECKING:
     from stepsight.training.trainer import StagedTrainer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from stepsight.training.recipe_steps import Optimisation
+from stepsight.training.recipe.steps import Optimisation
 
 
 def count_steps(how: Optimisation, rows: int) -> int:

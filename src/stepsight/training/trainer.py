@@ -19,9 +19,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import Trainer, TrainerCallback
 
 from stepsight.errors import ModelError
-from stepsight.training.adapters import load_adapters
 from stepsight.training.checkpoints import SHARDS
 from stepsight.training.interrupts import spare_workers
+from stepsight.training.model.adapters import load_adapters
 from stepsight.training.pictureless import BLANK, LeaveUnseen
 from stepsight.training.saving import save_beside
 

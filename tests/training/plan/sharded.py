@@ -21,14 +21,14 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from stepsight.training.devices import wrapped_layers
-from stepsight.training.encoding import collate
+from stepsight.training.encoding.exchange import collate
+from stepsight.training.lessons.practice import Practice
 from stepsight.training.losses import sft_loss
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.model.pico import build_model, build_processor, build_tokenizer
 from stepsight.training.plan.sharding import static_memory
 from stepsight.training.plan.step import checkpoint_layers, play_turn
-from stepsight.training.practice import Practice
-from stepsight.training.recipe import PicoSizes
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.recipe.data import WorldLessons
+from stepsight.training.recipe.train import PicoSizes
 
 DEVICES = 8
 SIZES = PicoSizes(text_hidden=384, text_mlp=768)

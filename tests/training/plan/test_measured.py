@@ -13,16 +13,16 @@ from PIL import Image
 from tests.engines.transformers.tiny_models import FAMILIES, build
 from tests.training.plan.measuring import Measured, measure
 
-from stepsight.training.encoding import collate
+from stepsight.training.encoding.exchange import collate
+from stepsight.training.lessons.practice import Practice
 from stepsight.training.losses import sft_loss
-from stepsight.training.pico import build_model, build_processor
+from stepsight.training.model.pico import build_model, build_processor
 from stepsight.training.plan.outline import add_adapters, vision_tower
 from stepsight.training.plan.sharding import static_memory
 from stepsight.training.plan.step import Precision, Turn, checkpoint_layers, play_turn
-from stepsight.training.practice import Practice
-from stepsight.training.recipe import PicoSizes
-from stepsight.training.recipe_data import WorldLessons
-from stepsight.training.recipe_steps import Lora
+from stepsight.training.recipe.data import WorldLessons
+from stepsight.training.recipe.steps import Lora
+from stepsight.training.recipe.train import PicoSizes
 
 TOLERANCE = 0.05
 """What an operation needs inside itself is not seen, and gradients are summed up beside themselves; most are equal."""

@@ -64,8 +64,8 @@ def test_a_small_model_is_planned_for_this_machine_and_a_step_is_measured(planne
 
 
 def test_tokens_are_those_of_the_rows(planned: Plan, processor: Any) -> None:
-    from stepsight.training.practice import Practice
-    from stepsight.training.recipe_data import WorldLessons
+    from stepsight.training.lessons.practice import Practice
+    from stepsight.training.recipe.data import WorldLessons
 
     lessons = Practice(WorldLessons(mixture={"look": 1.0}), processor, batch=4, length=128)
     rows = [lessons[index] for index in range(128)]

@@ -13,7 +13,7 @@ from stepsight.recipes import load_recipe
 from stepsight.training.plan.make import make_plan
 from stepsight.training.plan.outline import outline, parts_of
 from stepsight.training.plan.records import Plan, PlanChoice
-from stepsight.training.recipe import TrainRecipe
+from stepsight.training.recipe.train import TrainRecipe
 
 ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "recipes"

@@ -17,8 +17,8 @@ from stepsight.data.dataset import PARQUET
 from stepsight.data.exporting import Target, export
 from stepsight.errors import InputError, ModelError, RecordError
 from stepsight.stages import render
-from stepsight.training.encoding import IGNORED
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.encoding.exchange import IGNORED
+from stepsight.training.recipe.data import StagedRows
 from stepsight.training.rows.dataset import StagedDataset
 from stepsight.training.rows.files import BUNDLE
 from stepsight.world.drawing import draw_picture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepsight.errors import TooLongError
-from stepsight.training.encoding import IGNORED, collate
+from stepsight.training.encoding.exchange import IGNORED, collate
 from stepsight.training.losses import sft_loss
 from stepsight.training.rows.packing import check_cut, cut, join, pack
 

@@ -14,7 +14,7 @@ from tests.engines.transformers.tiny import FAMILIES, Tiny, make_tiny
 from stepsight.protocols import Turn
 from stepsight.records import Question
 from stepsight.stages import Stage
-from stepsight.training.encoding import IGNORED
+from stepsight.training.encoding.exchange import IGNORED
 from stepsight.training.watching.answering import ask
 from stepsight.training.watching.aside import aside
 

@@ -22,8 +22,8 @@ from stepsight.errors import InputError, MissingExtraError, ModelError, RecipeEr
 from stepsight.pictures import load_picture
 from stepsight.records import Question
 from stepsight.tracefiles import read_traces
-from stepsight.training.pico import build_model, save_model
-from stepsight.training.recipe_steps import Watching
+from stepsight.training.model.pico import build_model, save_model
+from stepsight.training.recipe.steps import Watching
 from stepsight.training.run import train
 from stepsight.training.trainer import LogFile
 from stepsight.training.watching import answering, curves

@@ -15,9 +15,9 @@ from transformers import TrainingArguments
 
 from stepsight.protocols import Turn
 from stepsight.stages import STAGES
-from stepsight.training.encoding import IGNORED, collate
+from stepsight.training.encoding.exchange import IGNORED, collate
 from stepsight.training.losses import sft_loss, sft_weights
-from stepsight.training.recipe_steps import Watching
+from stepsight.training.recipe.steps import Watching
 from stepsight.training.trainer import Loss, StagedTrainer
 from stepsight.training.watching.aside import aside
 from stepsight.training.watching.held_out import HeldOut, hold_out

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from stepsight.stages import STAGES, Stage, render
-from stepsight.training.encoding import IGNORED, encode_conversation
+from stepsight.training.encoding.exchange import IGNORED, encode_conversation
 from stepsight.training.watching.stage_tokens import StageTokens, parts_of_text
 from stepsight.training.watching.watched import PARTS, Part
 from stepsight.world.lessons import Span

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerState
 
 from stepsight.recipes import load_recipe
-from stepsight.training.recipe import StartFromFolder, TrainRecipe
+from stepsight.training.recipe.train import StartFromFolder, TrainRecipe
 from stepsight.training.watching.callback import Watch
 
 

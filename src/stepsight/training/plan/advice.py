@@ -7,8 +7,8 @@ from typing import Any
 
 from stepsight.findings import Problem
 from stepsight.training.plan.records import DeviceMemory, Plan
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.recipe.data import StagedRows
+from stepsight.training.recipe.train import TrainRecipe
 
 _GIB = 2**30
 MOST_DEVICES = 64

@@ -20,8 +20,8 @@ from stepsight.training.plan.records import Compute, DeviceMemory, Plan, PlanCho
 from stepsight.training.plan.rows import Rows, look_at_rows
 from stepsight.training.plan.sharding import PER_NODE, RESERVE, Static, launch_command, static_memory
 from stepsight.training.plan.step import Loss, Precision, Turn, checkpoint_layers, play_turn
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.recipe.data import WorldLessons
+from stepsight.training.recipe.train import TrainRecipe
 
 SMALL = 50_000_000
 """Parameters up to which a model is planned for this machine unless a device is named."""

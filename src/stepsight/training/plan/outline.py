@@ -15,11 +15,11 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 
 from stepsight.errors import MissingExtraError, ModelError
 from stepsight.recipes import load_recipe
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.model.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.model.start import recipe_that_makes
 from stepsight.training.plan.records import Part
-from stepsight.training.recipe import StartFromFolder, TrainRecipe
-from stepsight.training.recipe_steps import Lora
-from stepsight.training.start import recipe_that_makes
+from stepsight.training.recipe.steps import Lora
+from stepsight.training.recipe.train import StartFromFolder, TrainRecipe
 
 PROJECTORS = ("merger", "deepstack_merger_list")
 """What some vision towers hold that leads from their features to the text model."""

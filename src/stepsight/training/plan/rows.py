@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from stepsight.errors import InputError, ModelError
-from stepsight.training.encoding import IGNORED, Encoded, collate
+from stepsight.training.encoding.exchange import IGNORED, Encoded, collate
+from stepsight.training.lessons.practice import Practice
 from stepsight.training.plan.outline import Outline
 from stepsight.training.plan.records import Lengths
 from stepsight.training.plan.shadow import ShadowPlay
-from stepsight.training.practice import Practice
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows, WorldLessons
+from stepsight.training.recipe.data import StagedRows, WorldLessons
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.training.rows.dataset import StagedDataset
 
 MOST = 128

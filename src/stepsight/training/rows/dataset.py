@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 from stepsight.data.staged_rows import PlacedRow, SetAside
 from stepsight.errors import InputError, RecordError, TooLongError
-from stepsight.training.encoding import Encoded, encode_conversation
-from stepsight.training.practice import WINDOW, by_length
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.encoding.exchange import Encoded, encode_conversation
+from stepsight.training.lessons.practice import WINDOW, by_length
+from stepsight.training.recipe.data import StagedRows
 from stepsight.training.rows.files import BUNDLE, open_rows
 from stepsight.training.rows.lengths import Lengths, exchanges_of
 from stepsight.training.rows.packing import check_cut, check_packing, cut, join, pack

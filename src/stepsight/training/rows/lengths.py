@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image
 
 from stepsight.data.staged_rows import StagedRow
-from stepsight.training.chat import Exchange, written
-from stepsight.training.encoding import prepared, tokens_of
-from stepsight.training.families import layout_of
+from stepsight.training.encoding.chat import Exchange, written
+from stepsight.training.encoding.exchange import prepared, tokens_of
+from stepsight.training.encoding.families import layout_of
 from stepsight.world.lessons import Span
 
 Size = tuple[int, int] | None

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from stepsight.errors import ModelError, TooLongError
-from stepsight.training.encoding import IGNORED, Encoded
-from stepsight.training.families import layout_of
-from stepsight.training.pictured import facts_of_rows, together
+from stepsight.training.encoding.exchange import IGNORED, Encoded
+from stepsight.training.encoding.families import layout_of
+from stepsight.training.encoding.pictured import facts_of_rows, together
 
 
 def check_packing(processor: Any) -> None:

@@ -22,7 +22,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 from stepsight.jsonl import append_jsonl
 from stepsight.tracefiles import write_traces
-from stepsight.training.recipe import StartFromFolder, TrainRecipe
+from stepsight.training.recipe.train import StartFromFolder, TrainRecipe
 from stepsight.training.watching.answering import ask, check_askable
 from stepsight.training.watching.aside import aside
 from stepsight.training.watching.curves import check_curves, draw_run

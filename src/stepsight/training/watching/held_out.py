@@ -15,8 +15,8 @@ from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Question
 from stepsight.stages import parse
-from stepsight.training.encoding import Encoded, encode_conversation
-from stepsight.training.recipe_steps import Watching
+from stepsight.training.encoding.exchange import Encoded, encode_conversation
+from stepsight.training.recipe.steps import Watching
 from stepsight.training.rows.files import RowFile, open_rows
 from stepsight.training.watching.watched import said_by
 from stepsight.world.lessons import Span

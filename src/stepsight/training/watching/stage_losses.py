@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from transformers import Trainer
 
-from stepsight.training.encoding import IGNORED
+from stepsight.training.encoding.exchange import IGNORED
 from stepsight.training.losses import blank_rows_unseen
 from stepsight.training.watching.held_out import HeldOut
 from stepsight.training.watching.stage_tokens import StageTokens

@@ -16,7 +16,7 @@ import torch
 
 from stepsight.engines.transformers.detokenising import Detokenizer
 from stepsight.stages import STAGES
-from stepsight.training.encoding import IGNORED
+from stepsight.training.encoding.exchange import IGNORED
 from stepsight.training.watching.watched import PARTS, Part
 
 _OPENS = {stage.open: Part(stage.key) for stage in STAGES}

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from torch.utils.data import Dataset
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.encoding.exchange import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
+from stepsight.training.recipe.data import WorldLessons
 from stepsight.world.corruption import EVERY_FAULT, LONG_FAULTS, OWN_FAULTS
 from stepsight.world.lessons import draw_lesson
 

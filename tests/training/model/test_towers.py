@@ -10,9 +10,9 @@ from tests.engines.transformers.tiny_models import FAMILIES, build
 from torch import nn
 
 from stepsight.errors import InputError, ModelError
-from stepsight.training.adapters import target_layers
 from stepsight.training.devices import wrapped_layers
-from stepsight.training.towers import freeze, reached_by_pictures, text_model, vision_tower
+from stepsight.training.model.adapters import target_layers
+from stepsight.training.model.towers import freeze, reached_by_pictures, text_model, vision_tower
 
 
 def step(model: Any, processor: Any, *, picture: bool) -> dict[str, torch.Tensor]:

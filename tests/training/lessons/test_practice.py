@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from stepsight.training.encoding import Encoded
-from stepsight.training.practice import WINDOW, Practice
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.encoding.exchange import Encoded
+from stepsight.training.lessons.practice import WINDOW, Practice
+from stepsight.training.recipe.data import WorldLessons
 
 LESSONS = WorldLessons(mixture={"answer": 0.4, "caption": 0.3, "screen": 0.3}, seed=5)
 

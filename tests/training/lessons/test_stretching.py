@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepsight.prompts.judge import judge_prompts
-from stepsight.training.encoding import MOST_GAPS, WIDEST_GAP, Encoded, collate, encode_exchange, stretch
+from stepsight.training.encoding.exchange import MOST_GAPS, WIDEST_GAP, Encoded, collate, encode_exchange, stretch
+from stepsight.training.lessons.practice import Practice
 from stepsight.training.losses import sft_loss
-from stepsight.training.practice import Practice
-from stepsight.training.recipe_data import WorldLessons
+from stepsight.training.recipe.data import WorldLessons
 from stepsight.world.lessons import draw_lesson
 
 PICTURE = 9

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from stepsight.errors import InputError, ModelError
-from stepsight.training.families import placeholder_of
+from stepsight.training.encoding.families import placeholder_of
 from stepsight.world.lessons import Span
 
 Exchange = tuple[str, Sequence[Span]]

@@ -12,8 +12,8 @@ from PIL import Image
 from tokenizers.processors import TemplateProcessing
 
 from stepsight.errors import InputError, ModelError
-from stepsight.training.chat import written
-from stepsight.training.encoding import IGNORED, Encoded, encode_conversation
+from stepsight.training.encoding.chat import written
+from stepsight.training.encoding.exchange import IGNORED, Encoded, encode_conversation
 from stepsight.world.lessons import Span
 
 from .chat_templates import GEMMA, LLAMA, LLAVA, QWEN, SMOLVLM, dressed

@@ -20,7 +20,7 @@ from transformers import (
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from stepsight.stages import STAGES
-from stepsight.training.recipe import PicoSizes
+from stepsight.training.recipe.train import PicoSizes
 from stepsight.world.questions import SYNONYMS
 from stepsight.world.scene import CELLS, VALUES
 from stepsight.world.split import pose

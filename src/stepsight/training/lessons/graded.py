@@ -14,9 +14,9 @@ from stepsight.pictures import load_picture
 from stepsight.prompts.answer import question_text
 from stepsight.records import Question, Record, Trace
 from stepsight.stages import Stage, render
-from stepsight.training.encoding import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
-from stepsight.training.practice import FAULTS, Windows
-from stepsight.training.recipe_data import GradedAnswers
+from stepsight.training.encoding.exchange import Encoded, check_stretch, encode_exchange, mark_tokens, stretch
+from stepsight.training.lessons.practice import FAULTS, Windows
+from stepsight.training.recipe.data import GradedAnswers
 from stepsight.world.drawing import draw_picture
 from stepsight.world.grading import grade
 from stepsight.world.lessons import Span

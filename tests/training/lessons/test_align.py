@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from stepsight.training.align import ABSENT, NAMES, AlignLoss, Patches
-from stepsight.training.preview import preview_patches
+from stepsight.training.encoding.preview import preview_patches
+from stepsight.training.lessons.align import ABSENT, NAMES, AlignLoss, Patches
 from stepsight.world.programs import seen
 from stepsight.world.scene import CELLS
 from stepsight.world.split import pose

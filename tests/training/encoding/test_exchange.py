@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from stepsight.errors import ModelError
-from stepsight.training.encoding import IGNORED, Encoded, collate, encode_conversation, encode_exchange
+from stepsight.training.encoding.exchange import IGNORED, Encoded, collate, encode_conversation, encode_exchange
+from stepsight.training.encoding.preview import mark_learned, preview_rows
 from stepsight.training.losses import sft_loss
-from stepsight.training.pico import build_processor, build_tokenizer
-from stepsight.training.preview import mark_learned, preview_rows
+from stepsight.training.model.pico import build_processor, build_tokenizer
 from stepsight.world.drawing import draw_picture
 from stepsight.world.lessons import Span
 from stepsight.world.split import pose
 
-from .conftest import SIZES
+from ..conftest import SIZES
 
 TOKENIZER: Any = build_tokenizer()
 PROCESSOR = build_processor(SIZES, TOKENIZER)

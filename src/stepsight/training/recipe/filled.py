@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stepsight.errors import RecipeError
 from stepsight.recipes import load_recipe
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import StagedRows
+from stepsight.training.recipe.data import StagedRows
+from stepsight.training.recipe.train import TrainRecipe
 
 
 def filled_recipe(

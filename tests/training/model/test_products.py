@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from stepsight.training import products
-from stepsight.training.encoding import collate, encode_exchange
+from stepsight.training.encoding.exchange import collate, encode_exchange
 from stepsight.training.losses import sft_loss
-from stepsight.training.products import use_onednn
+from stepsight.training.model import products
+from stepsight.training.model.products import use_onednn
 from stepsight.world.lessons import Span
 
-from .watching.test_stage_losses import trainer_of
+from ..watching.test_stage_losses import trainer_of
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from stepsight.recipes import Recipe
-from stepsight.training.recipe_data import GradedAnswers, StagedRows, WorldLessons
-from stepsight.training.recipe_steps import Lora, Optimisation, Sharding, Watching
+from stepsight.training.recipe.data import GradedAnswers, StagedRows, WorldLessons
+from stepsight.training.recipe.steps import Lora, Optimisation, Sharding, Watching
 
 
 class PicoSizes(Recipe):

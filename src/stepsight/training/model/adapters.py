@@ -10,8 +10,8 @@ from peft.utils import load_peft_weights
 from torch import Tensor, nn
 
 from stepsight.errors import InputError, ModelError
-from stepsight.training.recipe_steps import Lora
-from stepsight.training.towers import name_of, text_model
+from stepsight.training.model.towers import name_of, text_model
+from stepsight.training.recipe.steps import Lora
 
 
 def add_adapters(model: Any, lora: Lora) -> PeftModel:

@@ -13,11 +13,11 @@ from stepsight.errors import InputError
 from stepsight.jsonl import write_jsonl
 from stepsight.records import Candidate, Finish, Piece, Question, Trace, Usage
 from stepsight.stages import STAGES, Stage, render
-from stepsight.training.encoding import IGNORED, collate
-from stepsight.training.graded import Graded, read_written
+from stepsight.training.encoding.exchange import IGNORED, collate
+from stepsight.training.lessons.graded import Graded, read_written
 from stepsight.training.losses import RewardLoss
-from stepsight.training.recipe import TrainRecipe
-from stepsight.training.recipe_data import GradedAnswers
+from stepsight.training.recipe.data import GradedAnswers
+from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.split import pose
 
 

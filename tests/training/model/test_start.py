@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from stepsight.training.start import grow_model
+from stepsight.training.model.start import grow_model
 
 
 def test_new_layers_change_nothing_and_can_learn(model: Any) -> None:

@@ -20,7 +20,7 @@ from stepsight.model_folders import resolve_model
 from stepsight.training.checkpoints import ADAPTER_WEIGHTS
 from stepsight.training.run import train
 
-from .runs import check_weights, losses, staged_rows, weights, write
+from ..runs import check_weights, losses, staged_rows, weights, write
 
 # PEFT still asks models by the name that transformers has left behind.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

@@ -8,10 +8,10 @@ import pytest
 
 from stepsight.errors import RecipeError
 from stepsight.recipes import load_recipe, save_resolved
-from stepsight.training.recipe import PicoSizes, TrainRecipe
-from stepsight.training.recipe_data import StagedRows, WorldLessons
+from stepsight.training.recipe.data import StagedRows, WorldLessons
+from stepsight.training.recipe.train import PicoSizes, TrainRecipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 SOUND = """\
 task: sft

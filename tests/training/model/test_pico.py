@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from stepsight.stages import STAGES, render
-from stepsight.training.pico import build_tokenizer, save_model
+from stepsight.training.model.pico import build_tokenizer, save_model
 from stepsight.world.drawing import draw_picture
 from stepsight.world.questions import SYNONYMS
 from stepsight.world.scene import CELLS, VALUES

@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from stepsight.errors import ModelError, StepsightError
 from stepsight.recipes import load_recipe
-from stepsight.training.families import check_trainable
-from stepsight.training.pico import build_model, build_processor, build_tokenizer
-from stepsight.training.recipe import StartFromFolder, TrainRecipe
+from stepsight.training.encoding.families import check_trainable
+from stepsight.training.model.pico import build_model, build_processor, build_tokenizer
+from stepsight.training.recipe.train import StartFromFolder, TrainRecipe
 from stepsight.world.scene import GRID
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -17,9 +17,9 @@ from PIL import Image
 
 from stepsight.engines.transformers.pictures import prepare
 from stepsight.errors import ModelError, PictureError
-from stepsight.training.chat import Exchange, Stretch, written
-from stepsight.training.families import layout_of, placeholder_of
-from stepsight.training.pictured import facts_of_rows, pictures_of_rows
+from stepsight.training.encoding.chat import Exchange, Stretch, written
+from stepsight.training.encoding.families import layout_of, placeholder_of
+from stepsight.training.encoding.pictured import facts_of_rows, pictures_of_rows
 from stepsight.world.lessons import Span
 from stepsight.world.marking import Mark
 

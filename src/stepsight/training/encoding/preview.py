@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from stepsight.training.align import ABSENT, NAMES
-from stepsight.training.encoding import IGNORED, Encoded
-from stepsight.training.families import placeholder_of
+from stepsight.training.encoding.exchange import IGNORED, Encoded
+from stepsight.training.encoding.families import placeholder_of
+from stepsight.training.lessons.align import ABSENT, NAMES
 from stepsight.world.scene import CELLS, VALUES
 
 LEARNED = ("⟦", "⟧")

@@ -18,7 +18,7 @@ from transformers.models.mllama.processing_mllama import (
 from stepsight.engines.transformers.families import PROVEN
 from stepsight.engines.transformers.families.qwen import grid_positions
 from stepsight.errors import ModelError
-from stepsight.training.pictured import Tensors
+from stepsight.training.encoding.pictured import Tensors
 
 REFUSED = {
     "paligemma": "its prompt attends in both directions, so a prompt is not read as the beginning of a conversation",

@@ -1,0 +1,1 @@
+"""What a training recipe may say, and recipes that a longer run fills in."""
