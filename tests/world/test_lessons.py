@@ -84,6 +84,23 @@ def test_a_describing_lesson_asks_nothing_and_says_what_stands_where() -> None:
         assert check_caption(posed(index).things, span.text) == ()
 
 
+def test_a_told_lesson_gives_the_true_caption_and_answers_at_once_or_reasons_first_without_tags() -> None:
+    at_once = 0
+    for index in range(40):
+        drawn, truth = lesson("told", index), posed(index)
+        caption, question = drawn.user.split("\n\n", 1)
+        assert drawn.picture is None
+        assert check_caption(truth.things, caption) == ()
+        assert question == question_text(truth.question())
+        (span,) = drawn.spans
+        assert not parse(span.text).stages
+        *reasoning, conclusion = span.text.split("\n\n")
+        assert conclusion == truth.stages[Stage.CONCLUSION]
+        assert reasoning in ([], [truth.stages[Stage.REASONING]])
+        at_once += not reasoning
+    assert 10 <= at_once <= 30
+
+
 def test_a_look_lesson_ends_behind_the_caption_without_teaching_to_end() -> None:
     for index in range(10):
         drawn, truth = lesson("look", index), posed(index)

@@ -38,13 +38,14 @@ from stepsight.world.teacher import write_caption, write_reasoning, write_summar
 from stepsight.world.walks import Unanswerable, walk
 
 LessonKind = Literal[
-    "describe", "answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"
+    "describe", "told", "answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"
 ]
-"""`describe`: what a picture shows, without a question and without tags. `answer`: four stages about a picture. `look`:
-the same up to CAPTION. `read`: the same without a picture, the caption given. Then pairs of one stage each, pairs of
-whole answers, and the correctness screen."""
+"""`describe`: what a picture shows, without a question and without tags. `told`: a question about a picture that is told
+in words instead of shown, answered without tags: at once, or reasoning first. `answer`: four stages about a picture.
+`look`: the same up to CAPTION. `read`: the same without a picture, the caption given. Then pairs of one stage each,
+pairs of whole answers, and the correctness screen."""
 
-ANSWERING: tuple[LessonKind, ...] = ("describe", "answer", "look", "read")
+ANSWERING: tuple[LessonKind, ...] = ("describe", "told", "answer", "look", "read")
 """The lessons that are not about judging."""
 OPTIONS_WALK = re.compile(r"( A\. \S+ (?:yes|no)(?:, [A-Z]\. \S+ (?:yes|no))*)(?=\. That is option)")
 """Where REASONING goes through the options; the space before it belongs to it."""
@@ -104,6 +105,10 @@ def draw_lesson(
     question = posed.question()
     if kind == "describe":
         return Lesson(DESCRIBE, draw_picture(posed.scene), (Span(posed.stages[Stage.CAPTION]),))
+    if kind == "told":
+        told = f"{posed.stages[Stage.CAPTION]}{SEPARATOR}{question_text(question)}"
+        said = (Stage.CONCLUSION,) if rng.random() < 0.5 else (Stage.REASONING, Stage.CONCLUSION)
+        return Lesson(told, None, (Span(SEPARATOR.join(posed.stages[stage] for stage in said)),))
     if kind == "answer":
         return Lesson(question_text(question), draw_picture(posed.scene), _spans(posed.stages, option_weight))
     if kind == "look":
