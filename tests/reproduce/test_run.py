@@ -26,9 +26,10 @@ from stepsight.jsonl import read_jsonl
 from stepsight.pieces import Piece, Spent, run_pieces
 from stepsight.recipes import load_recipe
 from stepsight.reports.reproduce import BEGIN, END, in_page, reproduce_markdown
+from stepsight.reproduce.figures import ALL, MULTI, ReproduceResult, Told
 from stepsight.reproduce.plots import plot_arms
 from stepsight.reproduce.recipe import ReproduceRecipe
-from stepsight.reproduce.results import ALL, MULTI, ReproduceResult, Told, gather
+from stepsight.reproduce.results import gather
 from stepsight.reproduce.run import pieces_of
 from stepsight.reproduce.training import Places
 from stepsight.training.recipe.data import StagedRows
@@ -106,6 +107,16 @@ def test_all_arms_are_trained_alike_and_asked_in_their_own_form() -> None:
     captions = {arm.name: arm.captions for arm in first.arms}
     assert captions["direct"] is None
     assert all(span is not None and span.value == 1.0 for name, span in captions.items() if name != "direct")
+    # Answers in random orders are parted by them, and nobody else's are.
+    for one in (test, multi):
+        assert set(one.orders) == {"shuffled"}
+        group = one.group(ALL)
+        assert group is not None
+        assert sum(order.accuracy.n for order in one.orders["shuffled"]) == 2 * group.questions
+        assert len(one.orders["shuffled"]) > 1
+        (found,) = [arm for arm in group.arms if arm.name == "shuffled"]
+        parts = [(order.accuracy.value or 0.0) * (order.share.value or 0.0) for order in one.orders["shuffled"]]
+        assert found.accuracy.value == pytest.approx(sum(parts))
     # 4. Searches ran with the model of each seed; the oracle finds what is there.
     assert result.searches is not None
     assert [arm.name for arm in result.searches.study.arms] == [

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stepsight.pieces import Piece
+    from stepsight.reproduce.figures import ReproduceResult
     from stepsight.reproduce.recipe import ReproduceRecipe
-    from stepsight.reproduce.results import ReproduceResult
     from stepsight.reproduce.run import Tools
     from stepsight.reproduce.training import Places
 

@@ -8,8 +8,8 @@ from stepsight.errors import InputError
 from stepsight.evaluation.statistics import Share, Span
 from stepsight.reports.scores import interval
 from stepsight.reports.study import percent, points, study_markdown
+from stepsight.reproduce.figures import ALL, MULTI, SINGLE, ReproduceResult, SearchFigures, SetFigures, Told
 from stepsight.reproduce.paper import REASONING, WHOLE
-from stepsight.reproduce.results import ALL, MULTI, SINGLE, ReproduceResult, SearchFigures, SetFigures, Told
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Between them a page keeps what the command writes."""
@@ -94,6 +94,11 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
     if whole and whole.told:
         yield from table(
             ["pair", "ours, in points", "seed against seed", "the paper's", "what the figures say"], _pairs(whole.told)
+        )
+    for arm_name, orders in one.orders.items():
+        yield from table(
+            [f"order written by {arm_name}", "of all answers", "right of these"],
+            [[order.order, interval(order.share), interval(order.accuracy)] for order in orders],
         )
     families = [group for group in one.groups if group.name not in (ALL, MULTI, SINGLE)]
     if len(families) > 1 and whole:

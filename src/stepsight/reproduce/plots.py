@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stepsight.evaluation.statistics import Span
-from stepsight.reproduce.results import ALL, ReproduceResult
+from stepsight.reproduce.figures import ALL, ReproduceResult
 
 
 def plot_arms(result: ReproduceResult, path: Path) -> Path:

@@ -9,128 +9,34 @@ from pathlib import Path
 from stepsight.data.ablations import Form
 from stepsight.evaluation import EvaluationReport
 from stepsight.evaluation.report import installed_versions
-from stepsight.evaluation.statistics import Share, Span, share_of
+from stepsight.evaluation.statistics import share_of
 from stepsight.recipes import load_recipe
-from stepsight.records import Record
+from stepsight.reproduce.figures import (
+    ALL,
+    MULTI,
+    SINGLE,
+    ArmFigures,
+    GroupFigures,
+    ReproduceResult,
+    SearchFigures,
+    SetFigures,
+    Told,
+    Training,
+)
+from stepsight.reproduce.orders import OrderFigures, answers_of, by_order
 from stepsight.reproduce.paper import FORMS, SEARCHES, PaperPair, paper_pair
 from stepsight.reproduce.recipe import ReproduceRecipe, Searches
-from stepsight.reproduce.run import REPORT
+from stepsight.reproduce.run import REPORT, TRACES
 from stepsight.reproduce.training import Places, run_name
 from stepsight.study.opening import read_reports
 from stepsight.study.recipe import Claim
 from stepsight.study.results import StudyResult, results
+from stepsight.tracefiles import sift_traces
 from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.questions import MULTI_STEP
 
-ALL, MULTI, SINGLE = "all", "multi-step", "single-step"
-
 Reports = Mapping[str, Sequence[EvaluationReport]]
 """By arm, one report for each seed."""
-
-
-class Told(Record):
-    """Whether `above` is more accurate than `below`: the paired difference over all seeds, and that of each pair of
-    them.
-
-    An interval over questions knows nothing of how much another seed of training would have changed; so a difference is
-    told only if it also has the same sign for every seed of the one against every seed of the other (of searches: with
-    the model of every seed). `paper` is what the
-    paper's difference is, in points, if it has one, and `where`.
-    """
-
-    above: str
-    below: str
-    difference: Span
-    by_seed: tuple[float, ...]
-    paper: float | None = None
-    where: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """What the interval and the seeds say, in words."""
-        low, high = self.difference.low, self.difference.high
-        if low is None or high is None:
-            return "nothing to tell it by"
-        if low > 0:
-            return "above" if min(self.by_seed) > 0 else "above, but not for every seed"
-        if high < 0:
-            return "below" if max(self.by_seed) < 0 else "below, but not for every seed"
-        return "not told apart"
-
-    @property
-    def repeats(self) -> str:
-        """Whether the paper's pattern is ours, in words."""
-        if self.paper is None:
-            return "the paper does not compare them"
-        ours = {"above": 1, "below": -1}.get(self.verdict)
-        if ours is None:
-            return f"not shown either way ({self.verdict})"
-        return "repeats" if ours * self.paper > 0 else "does not repeat: it is the other way round"
-
-
-class ArmFigures(Record):
-    """One arm on one group of questions: accuracy over all seeds, that of each, cost, and truth of stages."""
-
-    name: str
-    accuracy: Span
-    by_seed: tuple[float, ...]
-    tokens: float
-    captions: Span | None = None
-    reasonings: Span | None = None
-
-
-class GroupFigures(Record):
-    """Questions of one kind: all, those of multi-step families, or those of one family."""
-
-    name: str
-    questions: int
-    arms: tuple[ArmFigures, ...]
-    told: tuple[Told, ...]
-
-
-class SetFigures(Record):
-    """A set of questions. `unreadable` are shares of answers that could not be found in what was written, by arm."""
-
-    name: str
-    described: str
-    left_out: int
-    groups: tuple[GroupFigures, ...]
-    unreadable: Mapping[str, Share]
-
-    def group(self, name: str) -> GroupFigures | None:
-        """The group of that name, if it has questions."""
-        return next((group for group in self.groups if group.name == name), None)
-
-
-class Training(Record):
-    """What training an arm took, on average over seeds: steps of so many rows, seconds, and the last loss logged."""
-
-    name: str
-    form: Form
-    steps: int
-    batch: int
-    seconds: float | None
-    loss: float | None
-
-
-class SearchFigures(Record):
-    """Searches with the models of one arm, a model for each seed."""
-
-    arm: str
-    described: str
-    study: StudyResult
-    told: tuple[Told, ...]
-
-
-class ReproduceResult(Record):
-    """All figures of a comparison."""
-
-    seeds: tuple[int, ...]
-    beside: str
-    training: tuple[Training, ...]
-    sets: tuple[SetFigures, ...]
-    searches: SearchFigures | None
-    versions: Mapping[str, str]
 
 
 def gather(recipe: ReproduceRecipe, places: Places) -> ReproduceResult:
@@ -141,7 +47,12 @@ def gather(recipe: ReproduceRecipe, places: Places) -> ReproduceResult:
             arm.called: [_report(places.answers(run_name(arm, seed), wanted.name)) for seed in recipe.seeds]
             for arm in recipe.arms
         }
-        sets.append(_set(recipe, wanted.name, wanted.described, reports))
+        orders = {
+            arm.called: _orders(places, [run_name(arm, seed) for seed in recipe.seeds], wanted.name)
+            for arm in recipe.arms
+            if arm.form is Form.SHUFFLED
+        }
+        sets.append(_set(recipe, wanted.name, wanted.described, reports, orders))
     return ReproduceResult(
         seeds=tuple(recipe.seeds),
         beside=recipe.beside,
@@ -156,7 +67,22 @@ def _report(folder: Path) -> EvaluationReport:
     return EvaluationReport.model_validate_json((folder / REPORT).read_bytes())
 
 
-def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -> SetFigures:
+def _orders(places: Places, runs: Sequence[str], name: str) -> tuple[OrderFigures, ...]:
+    answers = []
+    for run in runs:
+        folder = places.answers(run, name)
+        right = {row.id: row.correct for row in _report(folder).rows if row.correct is not None}
+        answers += answers_of(sift_traces(folder / TRACES).rows, right)
+    return by_order(answers)
+
+
+def _set(
+    recipe: ReproduceRecipe,
+    name: str,
+    described: str,
+    reports: Reports,
+    orders: Mapping[str, tuple[OrderFigures, ...]],
+) -> SetFigures:
     forms = {arm.called: arm.form for arm in recipe.arms}
     pairs = [
         (Claim(above=one, below=other), pair)
@@ -185,6 +111,7 @@ def _set(recipe: ReproduceRecipe, name: str, described: str, reports: Reports) -
         unreadable={
             arm: share_of([not row.valid for report in one for row in report.rows]) for arm, one in reports.items()
         },
+        orders=orders,
     )
 
 

@@ -27,7 +27,7 @@ from stepsight.reproduce.training import Places, run_name, staged_rows, start_re
 from stepsight.study.opening import REPORTS, Open, opened, study_alone, truth_of
 from stepsight.study.recipe import StudyRecipe
 
-REPORT = "report.json"
+REPORT, TRACES = "report.json", "traces.jsonl"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _answers(recipe: ReproduceRecipe, places: Places, tools: Tools, arm: Trained
                             concurrency=recipe.concurrency,
                             truth=truth_of(questions),
                             read=reader(arm.form),
-                            out=out / "traces.jsonl",
+                            out=out / TRACES,
                             progress=lambda now, tell=tell: tell(now.done),  # type: ignore[misc]  # bound as it is now
                         )
                     )

@@ -40,10 +40,10 @@ from stepsight.world.walks import Unanswerable, walk
 LessonKind = Literal[
     "describe", "told", "answer", "look", "read", "summary", "caption", "reasoning", "conclusion", "whole", "screen"
 ]
-"""`describe`: what a picture shows, without a question and without tags. `told`: a question about a picture that is told
-in words instead of shown, answered without tags: at once, or reasoning first. `answer`: four stages about a picture.
-`look`: the same up to CAPTION. `read`: the same without a picture, the caption given. Then pairs of one stage each,
-pairs of whole answers, and the correctness screen."""
+"""`describe`: what a picture shows, without a question and without tags. `told`: a question about a picture that is
+told in words instead of shown, answered without tags: at once, or reasoning first. `answer`: four stages about a
+picture. `look`: the same up to CAPTION. `read`: the same without a picture, the caption given. Then pairs of one stage
+each, pairs of whole answers, and the correctness screen."""
 
 ANSWERING: tuple[LessonKind, ...] = ("describe", "told", "answer", "look", "read")
 """The lessons that are not about judging."""

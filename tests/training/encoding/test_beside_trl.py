@@ -21,8 +21,8 @@ from trl.chat_template_utils import get_training_chat_template
 
 from stepsight.training.encoding.exchange import IGNORED
 
-from .chat_templates import LLAMA, dressed
 from ..tiny_rows import EXCHANGES, PICTURES, encoded, turns_of
+from .chat_templates import LLAMA, dressed
 
 FOLDER = Path(trl.__file__).parent / "chat_templates"
 TEMPLATES = {
