@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from stepsight.errors import InputError
 from stepsight.evaluation.statistics import Share, Span
-from stepsight.reports.scores import interval
 from stepsight.reports.study import percent, points, study_markdown
 from stepsight.reproduce.figures import ALL, MULTI, SINGLE, ReproduceResult, SearchFigures, SetFigures, Told
 from stepsight.reproduce.paper import REASONING, WHOLE
@@ -98,7 +97,7 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
     for arm_name, orders in one.orders.items():
         yield from table(
             [f"order written by {arm_name}", "of all answers", "right of these"],
-            [[order.order, interval(order.share), interval(order.accuracy)] for order in orders],
+            [[order.order, percent(order.share), percent(order.accuracy)] for order in orders],
         )
     families = [group for group in one.groups if group.name not in (ALL, MULTI, SINGLE)]
     if len(families) > 1 and whole:
@@ -160,4 +159,4 @@ def _known(span: Span | None) -> str:
 
 
 def _share(share: Share) -> str:
-    return interval(share) if share.value else "none"
+    return percent(share) if share.value else "none"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from stepsight.evaluation.statistics import Span
+from stepsight.evaluation.statistics import Share, Span
 from stepsight.study.results import StudyResult
 
 HEADS = (
@@ -97,7 +97,7 @@ def _rows(result: StudyResult) -> list[tuple[str, ...]]:
     ]
 
 
-def percent(span: Span | None) -> str:
+def percent(span: Span | Share | None) -> str:
     """A share in percent with its interval, such as `61.5 % (59.9 to 63.1)`."""
     if span is None or span.value is None or span.low is None or span.high is None:
         return "none"
