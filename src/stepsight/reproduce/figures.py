@@ -20,8 +20,8 @@ class Told(Record):
 
     An interval over questions knows nothing of how much another seed of training would have changed; so a difference is
     told only if it also has the same sign for every seed of the one against every seed of the other (of searches: with
-    the model of every seed). `paper` is what the
-    paper's difference is, in points, if it has one, and `where`.
+    the model of every seed). `paper` is the paper's difference in points, if it has one, and `where` says where it
+    stands.
     """
 
     above: str
