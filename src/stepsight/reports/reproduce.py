@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stepsight.errors import InputError
 from stepsight.evaluation.statistics import Share, Span
 from stepsight.reports.study import percent, points, study_markdown
 from stepsight.reproduce.figures import ALL, MULTI, SINGLE, ReproduceResult, SearchFigures, SetFigures, Told
+from stepsight.reproduce.grounds import GROUNDS, UNTOLD
 from stepsight.reproduce.paper import REASONING, WHOLE
+from stepsight.reproduce.parts import PartFigures
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 """Between them a page keeps what the command writes."""
@@ -41,7 +43,10 @@ def in_page(page: str, figures: str) -> str:
 def _lines(result: ReproduceResult, plot: str, command: str) -> Iterator[str]:
     seeds = ", ".join(map(str, result.seeds))
     made = f"Made by `{command}`. " if command else ""
-    yield f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds together."
+    yield (
+        f"{made}Seeds of training: {seeds}. Intervals are 95 %, by bootstrap over questions, all seeds together; those "
+        "of kinds of answers are Wilson's, as if answers of two seeds to a question had nothing to do with each other."
+    )
     yield ""
     beside = next(one for one in result.sets if one.name == result.beside)
     yield "### What repeats"
@@ -97,7 +102,7 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
     for arm_name, orders in one.orders.items():
         yield from table(
             [f"order written by {arm_name}", "of all answers", "right of these"],
-            [[order.order, percent(order.share), percent(order.accuracy)] for order in orders],
+            [[order.kind, percent(order.share), percent(order.accuracy)] for order in orders],
         )
     families = [group for group in one.groups if group.name not in (ALL, MULTI, SINGLE)]
     if len(families) > 1 and whole:
@@ -143,6 +148,23 @@ def _searches(searches: SearchFigures) -> Iterator[str]:
     yield from table(
         ["pair", "ours, in points", "seed against seed", "the paper's", "what the figures say"], _pairs(searches.told)
     )
+    yield from _grounds(searches.grounds)
+
+
+def _grounds(grounds: Mapping[str, Sequence[PartFigures]]) -> Iterator[str]:
+    """By search, how often its answers rest on what, and how often they are then right."""
+    kinds = [kind for kind in GROUNDS if any(part.kind == kind for parts in grounds.values() for part in parts)]
+    if kinds in ([], [UNTOLD]):
+        return
+    rows = []
+    for search, parts in grounds.items():
+        found = {part.kind: part for part in parts}
+        rows.append([search, *(_part(found[kind]) if kind in found else "none" for kind in kinds)])
+    yield from table(["share of all answers; right of these", *kinds], rows)
+
+
+def _part(part: PartFigures) -> str:
+    return f"{percent(part.share)}; {percent(part.accuracy)}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stepsight.data.ablations import Form
 from stepsight.evaluation.statistics import Share, Span
 from stepsight.records import Record
-from stepsight.reproduce.orders import OrderFigures
+from stepsight.reproduce.parts import PartFigures
 from stepsight.study.results import StudyResult
 
 ALL, MULTI, SINGLE = "all", "multi-step", "single-step"
@@ -76,7 +76,7 @@ class GroupFigures(Record):
 
 class SetFigures(Record):
     """A set of questions, by arm the shares of answers that could not be found in what was written (`unreadable`), and
-    of arms whose stages stand in any order the figures of each order, all seeds together (`orders`).
+    of arms whose stages stand in any order the figures of each of `orders.ORDERS` that occurs, all seeds together.
     """
 
     name: str
@@ -84,7 +84,7 @@ class SetFigures(Record):
     left_out: int
     groups: tuple[GroupFigures, ...]
     unreadable: Mapping[str, Share]
-    orders: Mapping[str, tuple[OrderFigures, ...]]
+    orders: Mapping[str, tuple[PartFigures, ...]]
 
     def group(self, name: str) -> GroupFigures | None:
         """The group of that name, if it has questions."""
@@ -103,12 +103,15 @@ class Training(Record):
 
 
 class SearchFigures(Record):
-    """Searches with the models of one arm, a model for each seed."""
+    """Searches with the models of one arm, a model for each seed; by search, the figures of each of `grounds.GROUNDS`
+    that occurs, all seeds together.
+    """
 
     arm: str
     described: str
     study: StudyResult
     told: tuple[Told, ...]
+    grounds: Mapping[str, tuple[PartFigures, ...]]
 
 
 class ReproduceResult(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stepsight.data.ablations import Form
@@ -11,6 +11,7 @@ from stepsight.evaluation import EvaluationReport
 from stepsight.evaluation.report import installed_versions
 from stepsight.evaluation.statistics import share_of
 from stepsight.recipes import load_recipe
+from stepsight.records import Trace
 from stepsight.reproduce.figures import (
     ALL,
     MULTI,
@@ -23,14 +24,17 @@ from stepsight.reproduce.figures import (
     Told,
     Training,
 )
-from stepsight.reproduce.orders import OrderFigures, answers_of, by_order
+from stepsight.reproduce.grounds import GROUNDS, grounds_of
+from stepsight.reproduce.orders import ORDERS, order_of
 from stepsight.reproduce.paper import FORMS, SEARCHES, PaperPair, paper_pair
+from stepsight.reproduce.parts import PartFigures, kinds_of, parted
 from stepsight.reproduce.recipe import ReproduceRecipe, Searches
 from stepsight.reproduce.run import REPORT, TRACES
 from stepsight.reproduce.training import Places, run_name
 from stepsight.study.opening import read_reports
 from stepsight.study.recipe import Claim
 from stepsight.study.results import StudyResult, results
+from stepsight.study.run import traces_of
 from stepsight.tracefiles import sift_traces
 from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.questions import MULTI_STEP
@@ -67,13 +71,17 @@ def _report(folder: Path) -> EvaluationReport:
     return EvaluationReport.model_validate_json((folder / REPORT).read_bytes())
 
 
-def _orders(places: Places, runs: Sequence[str], name: str) -> tuple[OrderFigures, ...]:
+def _orders(places: Places, runs: Sequence[str], name: str) -> tuple[PartFigures, ...]:
     answers = []
     for run in runs:
         folder = places.answers(run, name)
-        right = {row.id: row.correct for row in _report(folder).rows if row.correct is not None}
-        answers += answers_of(sift_traces(folder / TRACES).rows, right)
-    return by_order(answers)
+        answers += _kinds(folder / TRACES, _report(folder), lambda trace: order_of(trace.text))
+    return parted(answers, ORDERS)
+
+
+def _kinds(traces: Path, report: EvaluationReport, kind_of: Callable[[Trace], str]) -> list[tuple[str, bool]]:
+    right = {row.id: row.correct for row in report.rows if row.correct is not None}
+    return kinds_of(sift_traces(traces).rows, right, kind_of)
 
 
 def _set(
@@ -81,7 +89,7 @@ def _set(
     name: str,
     described: str,
     reports: Reports,
-    orders: Mapping[str, tuple[OrderFigures, ...]],
+    orders: Mapping[str, tuple[PartFigures, ...]],
 ) -> SetFigures:
     forms = {arm.called: arm.form for arm in recipe.arms}
     pairs = [
@@ -213,6 +221,14 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> Sear
         (claim, paper_pair(SEARCHES, arms[claim.above].search, arms[claim.below].search)) for claim in wanted.claims
     ]
     found = results(reports, seeds=recipe.seeds, claims=wanted.claims)
+    grounds = {
+        name: [
+            answer
+            for seed, one in zip(recipe.seeds, by_seed, strict=True)
+            for answer in _kinds(traces_of(places.searched(seed), arm, seed), one[name], _grounds)
+        ]
+        for name, arm in arms.items()
+    }
     chosen = recipe.set_called(wanted.questions)
     many = f"the first {wanted.count:,} of " if wanted.count else ""
     return SearchFigures(
@@ -220,4 +236,9 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> Sear
         described=many + chosen.described,
         study=found,
         told=_told(found, reports, pairs, same_model=True),
+        grounds={name: parted(answers, GROUNDS) for name, answers in grounds.items()},
     )
+
+
+def _grounds(trace: Trace) -> str:
+    return grounds_of(trace.question, trace.text)

@@ -132,6 +132,17 @@ def check_reasoning(
     return (*faults, *_check_end(program, steps, truth.answer, end, choices))
 
 
+def follows(question: Question, caption: str, reasoning: str) -> bool | None:
+    """Whether a REASONING follows from a CAPTION, be that true or not.
+
+    None where that cannot be said: the CAPTION cannot be read, or the question is not of the world.
+    """
+    things = read_caption(caption)
+    if things is None or "program" not in question.meta:
+        return None
+    return not check_reasoning(Program.from_dict(question.meta["program"]), things, reasoning, question.choices)
+
+
 def split_finding(program: Program, reasoning: str) -> tuple[str, str]:
     """What finds the object that a spatial question looks from, and the rest; for other families all is the rest."""
     look = re.search(r"\bLook (left|right|behind|in front)\b", reasoning) if program.family == "spatial" else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from stepsight.records import Question
 from stepsight.stages import STAGES, Stage
-from stepsight.world.checker import check, check_reasoning, read_caption
+from stepsight.world.checker import check, follows, read_caption
 from stepsight.world.marking import Mark, mark_caption, mark_reasoning
 from stepsight.world.programs import Program, Seen, seen
 from stepsight.world.scene import Scene
@@ -61,7 +61,6 @@ def _is_right(question: Question, program: Program, stage: Stage, written: Mappi
     if stage is Stage.SUMMARY:
         return text in summaries(program)
     if stage is Stage.REASONING:
-        things = read_caption(written[Stage.CAPTION])
-        return things is not None and not check_reasoning(program, things, text, question.choices)
+        return bool(follows(question, written[Stage.CAPTION], text))
     truth = check(question, {stage: text})
     return bool(truth.caption if stage is Stage.CAPTION else truth.conclusion)

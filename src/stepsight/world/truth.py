@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from stepsight.judges.reading import malformed, stage_texts, unit_text
 from stepsight.records import Candidate, Question
 from stepsight.stages import Stage, conclusion
-from stepsight.world.checker import check, check_reasoning, read_caption
-from stepsight.world.programs import Program
+from stepsight.world.checker import check, follows
 
 
 def is_true(question: Question, chosen: Sequence[Candidate], candidate: Candidate) -> bool | None:
@@ -27,8 +26,6 @@ def is_true(question: Question, chosen: Sequence[Candidate], candidate: Candidat
     if stage is Stage.CAPTION:
         return check(question, {stage: text}).caption
     if stage is Stage.REASONING:
-        things = read_caption(stage_texts(chosen).get(Stage.CAPTION, ""))
-        program = Program.from_dict(question.meta["program"])
-        return None if things is None else not check_reasoning(program, things, text, question.choices)
+        return follows(question, stage_texts(chosen).get(Stage.CAPTION, ""), text)
     said = text if stage is Stage.CONCLUSION else conclusion(text)
     return None if said is None else check(question, {Stage.CONCLUSION: said}).conclusion
