@@ -23,6 +23,7 @@ MAX_LINES = 350
 FLOORS = {
     "errors": 0,
     "files": 0,
+    "locks": 0,
     "stages": 0,
     "records": 0,
     "protocols": 0,

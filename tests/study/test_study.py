@@ -15,6 +15,7 @@ from stepsight.cli.app import run
 from stepsight.errors import RecipeError
 from stepsight.evaluation.report import EvaluationReport, Judging, Row, summarise
 from stepsight.jsonl import read_jsonl
+from stepsight.locks import alone
 from stepsight.model_folders import ModelCard
 from stepsight.recipes import load_recipe
 from stepsight.records import Trace, Usage
@@ -260,6 +261,16 @@ def test_a_killed_derivation_goes_on_and_nothing_is_judged_twice(tmp_path: Path)
     assert other.generated == 0
     assert 0 < len(other.scored) < judged
     assert engine.generated == written
+    assert len(read_jsonl(path, Trace)) == 5
+
+
+def test_two_studies_do_not_derive_the_same_arm_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study" / "vote-2" / "seed-0" / "traces.jsonl"
+    with alone(path), pytest.raises(AssertionError):
+        study(tmp_path, DreamEngine())
+    assert f"another process writes to {path}" in capsys.readouterr().err
+    assert not path.exists()
+    study(tmp_path, DreamEngine())
     assert len(read_jsonl(path, Trace)) == 5
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 
 from stepsight.errors import InputError, MissingExtraError, ModelError
+from stepsight.locks import alone
 from stepsight.training import extras
 from stepsight.training.extras import require_training
 from stepsight.training.run import train
@@ -90,6 +91,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: p
     assert (resumed / "model.safetensors").stat().st_mtime_ns != stamp
     assert [line["step"] for line in logged(folder)] == [1, 1]
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["optimisation"]["steps"] == 1
+
+
+def test_a_run_does_not_disturb_another_in_its_folder(tmp_path: Path) -> None:
+    recipe, folder = write(tmp_path, "run", optimisation={"steps": 1}), tmp_path / "run"
+    under_way = folder / "checkpoint-2"
+    under_way.mkdir(parents=True)
+    # To a run that starts, a checkpoint that is just being written looks like one that was torn.
+    (under_way / "model.safetensors").write_bytes(b"half")
+    with alone(folder / "log.jsonl"), pytest.raises(InputError, match="another process writes to"):
+        train(recipe)
+    assert under_way.is_dir()
+    train(recipe)
+    assert not under_way.is_dir()
 
 
 def test_a_frozen_vision_tower_stays_as_it_was(tmp_path: Path) -> None:

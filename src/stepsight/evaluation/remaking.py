@@ -19,6 +19,7 @@ from pathlib import Path
 from stepsight.errors import InputError, RecordError
 from stepsight.files import whole_file
 from stepsight.jsonl import append_jsonl
+from stepsight.locks import alone
 from stepsight.records import Record, Trace
 from stepsight.tracefiles import scan_traces, write_traces
 
@@ -98,49 +99,50 @@ async def remake(
         progress: called with the number of finished traces.
 
     Raises:
-        InputError: `out` is `source`, or its partial file belongs to something else.
+        InputError: `out` is `source`, its partial file belongs to something else, or another process is writing it.
     """
     if out.exists() and out.samefile(source):
         raise InputError(f"{out} is what is read", hint="choose another file")
     partial = partial_of(out)
-    before = _resume(partial, identity)
-    taken = set(before)
-    resumed = done = 0
-    rows = _sound(source, limit)
+    with alone(partial):
+        before = _resume(partial, identity)
+        taken = set(before)
+        resumed = done = 0
+        rows = _sound(source, limit)
 
-    async def work() -> None:
-        nonlocal resumed, done
-        for trace in rows:
-            digest = _digest(trace)
-            resumed += digest in before
-            if digest not in taken:
-                taken.add(digest)
-                append_jsonl(partial, [_Finished(source=digest, trace=await make(trace))])
-            done += 1
-            progress(done)
+        async def work() -> None:
+            nonlocal resumed, done
+            for trace in rows:
+                digest = _digest(trace)
+                resumed += digest in before
+                if digest not in taken:
+                    taken.add(digest)
+                    append_jsonl(partial, [_Finished(source=digest, trace=await make(trace))])
+                done += 1
+                progress(done)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        # The first error says what went wrong; the others are its like.
-        raise errors.exceptions[0] from None
-    changed = 0
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            # The first error says what went wrong; the others are its like.
+            raise errors.exceptions[0] from None
+        changed = 0
 
-    def ordered() -> Iterator[Trace]:
-        nonlocal changed
-        places = dict(_scan(partial))
-        with partial.open("rb") as stream:
-            for trace in _sound(source, limit):
-                stream.seek(places[_digest(trace)])
-                made = _Finished.model_validate_json(stream.readline()).trace
-                changed += made.chosen != trace.chosen
-                yield made
+        def ordered() -> Iterator[Trace]:
+            nonlocal changed
+            places = dict(_scan(partial))
+            with partial.open("rb") as stream:
+                for trace in _sound(source, limit):
+                    stream.seek(places[_digest(trace)])
+                    made = _Finished.model_validate_json(stream.readline()).trace
+                    changed += made.chosen != trace.chosen
+                    yield made
 
-    written = write_traces(out, ordered())
-    for path in (partial, _card(partial)):
-        path.unlink(missing_ok=True)
+        written = write_traces(out, ordered())
+        for path in (partial, _card(partial)):
+            path.unlink(missing_ok=True)
     return Remade(traces=written, resumed=resumed, changed=changed)
 
 

@@ -20,6 +20,7 @@ from stepsight.errors import EngineError, InputError, PictureError, StepsightErr
 from stepsight.evaluation.report import EvaluationReport, Read, Row, Truth, read_staged, score, summarise
 from stepsight.files import whole_file
 from stepsight.jsonl import append_jsonl, sift_jsonl, write_jsonl
+from stepsight.locks import alone
 from stepsight.protocols import Engine, Judge, SearchSettings, Strategy
 from stepsight.records import Question, Trace
 from stepsight.search.lines import settings_record
@@ -78,7 +79,8 @@ async def evaluate(
         belongs: what else a file of traces belongs to, such as the model's weights: with another value it is refused.
 
     Raises:
-        InputError: ids repeat, `concurrency` is not positive, or `out` belongs to another run.
+        InputError: ids repeat, `concurrency` is not positive, `out` belongs to another run, or another process is
+            writing to it.
     """
     if concurrency < 1:
         raise InputError(f"concurrency is {concurrency}", hint="give at least 1")
@@ -88,39 +90,40 @@ async def evaluate(
     name = getattr(strategy, "__name__", type(strategy).__name__).replace("_", "-")
     judge_name = None if judge is None else judge.name
     record = settings_record(engine, settings)
-    finished = resume(out, {**run_card(name, judge, engine, settings), **(belongs or {})}, questions)
+    with alone(out):
+        finished = resume(out, {**run_card(name, judge, engine, settings), **(belongs or {})}, questions)
 
-    run = _Run(len(questions), progress, partial(score, truth=truth, read=read), right)
-    for question in questions:
-        if question.id in finished:
-            run.finish(question, finished[question.id])
-    waiting = iter([question for question in questions if question.id not in finished])
-    run.tell()
+        run = _Run(len(questions), progress, partial(score, truth=truth, read=read), right)
+        for question in questions:
+            if question.id in finished:
+                run.finish(question, finished[question.id])
+        waiting = iter([question for question in questions if question.id not in finished])
+        run.tell()
 
-    async def work(queue: Iterator[Question]) -> None:
-        for question in queue:
-            try:
-                trace = await strategy(question, engine, judge, settings)
-            except (PictureError, TooLongError) as error:
-                # The fault of this question, not of the run.
-                run.fail(question, error)
-            except EngineError as error:
-                if not error.retryable:
-                    raise
-                run.fail(question, error)
-            else:
-                if out is not None:
-                    append_jsonl(out, [trace])
-                run.finish(question, trace)
-            run.tell()
+        async def work(queue: Iterator[Question]) -> None:
+            for question in queue:
+                try:
+                    trace = await strategy(question, engine, judge, settings)
+                except (PictureError, TooLongError) as error:
+                    # The fault of this question, not of the run.
+                    run.fail(question, error)
+                except EngineError as error:
+                    if not error.retryable:
+                        raise
+                    run.fail(question, error)
+                else:
+                    if out is not None:
+                        append_jsonl(out, [trace])
+                    run.finish(question, trace)
+                run.tell()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(questions) - len(run.rows))):
-                group.create_task(work(waiting))
-    except ExceptionGroup as errors:
-        # The first error says what went wrong; the others are its like.
-        raise errors.exceptions[0] from None
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(questions) - len(run.rows))):
+                    group.create_task(work(waiting))
+        except ExceptionGroup as errors:
+            # The first error says what went wrong; the others are its like.
+            raise errors.exceptions[0] from None
     # Traces know the settings as used: greedy, say, sets the width to 1 and asks no judge.
     example = run.example
     return summarise(

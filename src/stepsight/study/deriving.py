@@ -11,6 +11,7 @@ from pathlib import Path
 from stepsight.evaluation.narrowing import narrowed, not_exact
 from stepsight.evaluation.run import resume, run_card
 from stepsight.jsonl import append_jsonl, sift_jsonl
+from stepsight.locks import alone
 from stepsight.protocols import Engine, Judge
 from stepsight.records import Question, Trace
 from stepsight.search import WHOLE
@@ -67,22 +68,24 @@ async def derive(
     Those that are there already stay, and each is entered when it is finished, so a killed study goes on.
 
     Raises:
-        InputError: `out` belongs to another run, or a trace of `source` does not allow it.
+        InputError: `out` belongs to another run, another process is writing to it, or a trace of `source` does not
+            allow it.
     """
     card = run_card(arm.search, judge, engine, arm.settings(seed))
-    finished: Mapping[str, Trace] = resume(out, card, questions)
-    wanted = {question.id for question in questions} - set(finished)
-    waiting = iter([trace for trace in sift_jsonl(source, Trace).rows if trace.question.id in wanted])
-    done = len(finished)
+    with alone(out):
+        finished: Mapping[str, Trace] = resume(out, card, questions)
+        wanted = {question.id for question in questions} - set(finished)
+        waiting = iter([trace for trace in sift_jsonl(source, Trace).rows if trace.question.id in wanted])
+        done = len(finished)
 
-    async def work() -> int:
-        nonlocal done
-        entered = 0
-        for trace in waiting:
-            append_jsonl(out, [await narrowed(trace, arm.width, strategy=arm.search, judge=judge)])
-            entered += 1
-            done += 1
-            progress(done)
-        return entered
+        async def work() -> int:
+            nonlocal done
+            entered = 0
+            for trace in waiting:
+                append_jsonl(out, [await narrowed(trace, arm.width, strategy=arm.search, judge=judge)])
+                entered += 1
+                done += 1
+                progress(done)
+            return entered
 
-    return sum(await together([work() for _ in range(concurrency)]))
+        return sum(await together([work() for _ in range(concurrency)]))

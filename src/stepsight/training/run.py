@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from stepsight.locks import alone
 from stepsight.recipes import load_recipe, save_resolved
 from stepsight.training.arguments import check_options, training_arguments
 from stepsight.training.checkpoints import is_complete, last_checkpoint
@@ -71,7 +72,8 @@ def train(
     Raises:
         RecipeError: the recipe does not check out; every fault is named.
         ModelError: the model to start from is missing or cannot be trained.
-        InputError: the data hold nothing to learn from, or the run cannot be computed on these devices.
+        InputError: the data hold nothing to learn from, the run cannot be computed on these devices, or another run is
+            in its folder.
         KeyboardInterrupt: the run was asked to stop, and has saved a checkpoint.
     """
     recipe = load_recipe(recipe_path, TrainRecipe, overrides)
@@ -98,24 +100,25 @@ def train(
     model = start_model(recipe, processor)
     blend = recipe.optimisation.blend
     begun = {name: value.clone() for name, value in model.state_dict().items()} if blend < 1 and devices.main else {}
-    if devices.main:
-        _prepare(folder, recipe, afresh=not resume)
-    wait_for_all(devices)
-    falling = FallingByEpoch(recipe.optimisation, epoch) if recipe.optimisation.schedule == "step" else None
-    trainer = _trainer(recipe, model, processor, dataset, devices, steps, falling)
-    use_onednn(trainer)
-    watch(trainer, recipe, processor)
-    checkpoint = last_checkpoint(folder)
-    stop = StopWhenAsked()
-    trainer.add_callback(stop)
-    with listen_for_stops(stop):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.stopped:
+    with alone(folder / "log.jsonl" if devices.main else None):
         if devices.main:
-            kept = last_checkpoint(folder)
-            print(f"stopped at {kept}; the same command goes on from there", file=sys.stderr, flush=True)
-        raise KeyboardInterrupt
-    _save(recipe, trainer, processor, begun, devices)
+            _prepare(folder, recipe, afresh=not resume)
+        wait_for_all(devices)
+        falling = FallingByEpoch(recipe.optimisation, epoch) if recipe.optimisation.schedule == "step" else None
+        trainer = _trainer(recipe, model, processor, dataset, devices, steps, falling)
+        use_onednn(trainer)
+        watch(trainer, recipe, processor)
+        checkpoint = last_checkpoint(folder)
+        stop = StopWhenAsked()
+        trainer.add_callback(stop)
+        with listen_for_stops(stop):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if stop.stopped:
+            if devices.main:
+                kept = last_checkpoint(folder)
+                print(f"stopped at {kept}; the same command goes on from there", file=sys.stderr, flush=True)
+            raise KeyboardInterrupt
+        _save(recipe, trainer, processor, begun, devices)
     return final
 
 
