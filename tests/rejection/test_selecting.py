@@ -133,6 +133,40 @@ def test_alike_answers_count_once_and_a_question_gets_its_share() -> None:
     assert len(select([trace(question(0), *ways, bad)], Selection(easiest=0.99, most=9)).kept) == 4
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 4), st.integers(0, 3))
+def test_a_control_keeps_as_many_of_the_same_questions_whatever_is_confirmed(
+    written: list[int], most: int, seed: int
+) -> None:
+    # Even numbers are right answers, odd ones wrong, 9 is no staged answer; equal numbers are alike.
+    summaries = _summaries()
+
+    def said(number: int) -> str:
+        if number == 9:
+            return "no stages"
+        text = changed(truth(0), Stage.SUMMARY, summaries[number // 2 % 2])
+        return changed(text, Stage.CONCLUSION, f"purple {number}") if number % 2 else text
+
+    traces = [trace(question(0), *map(said, written))]
+    selection = Selection(most=most, seed=seed, stages="conclusion")
+    confirmed, control = select(traces, selection), select(traces, selection.model_copy(update={"control": True}))
+    assert len(control.kept) == len(confirmed.kept)
+    assert len({one.answer for one in control.kept}) == len(control.kept)
+    assert all(parse(one.answer).valid for one in control.kept)
+    for found in (confirmed, control):
+        assert found.answers == len(written) == len(found.kept) + sum(found.reasons.values())
+        assert all(count > 0 for count in found.reasons.values())
+
+
+def test_a_control_draws_wrong_answers_as_often_as_they_are_there() -> None:
+    good = truth(0)
+    wrong = [changed(good, Stage.CONCLUSION, f"purple {number}") for number in range(3)]
+    traces = [trace(question(0), good, *wrong)]
+    drawn = [select(traces, Selection(control=True, seed=seed)).kept[0].answer for seed in range(200)]
+    assert set(drawn) == {good, *wrong}
+    assert 30 < drawn.count(good) < 70
+    assert select(traces, Selection(control=True, easiest=0.2)).kept == []
+
+
 def _summaries() -> tuple[str, ...]:
     from stepsight.world.programs import Program
     from stepsight.world.teacher import summaries

@@ -31,7 +31,8 @@ class Selection(Recipe):
     the known `answer` of the question; or the `judge` whose scores are in the traces, from a score of `least` on. Of a
     question at most `most` answers are kept, no two alike, and none if more than a share of `easiest` of what was
     written to it is confirmed. With `rows` there are at most so many in all, as evenly from all groups of `balance` as
-    they have them; `seed` decides which.
+    they have them; `seed` decides which. A `control` keeps just as many answers to the same questions, but draws them
+    from all that are well-formed, confirmed or not: what training on them gives is not the confirming's.
     """
 
     by: Literal["world", "answer", "judge"] = "world"
@@ -41,6 +42,7 @@ class Selection(Recipe):
     easiest: float = Field(default=1.0, ge=0, le=1)
     rows: int | None = Field(default=None, gt=0)
     balance: list[Literal["family", "difficulty"]] = Field(default_factory=list)
+    control: bool = False
     seed: int = 0
 
     @model_validator(mode="after")
@@ -71,7 +73,9 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Confirmed:
-    """An answer to be learned from. `rate` is the share of all that was written to its question that is confirmed."""
+    """An answer to be learned from (of a control, confirmed or not). `rate` is the share of all that was written to its
+    question that is confirmed.
+    """
 
     question: Question
     answer: str
@@ -143,19 +147,24 @@ def check_learnable(question: Question) -> None:
 
 @dataclass
 class _Written:
-    """What was written to one question: the confirmed answers, no two alike, and why the others are none."""
+    """What was written to one question: the confirmed answers, no two alike, and why the others are none. `others` are
+    those that are well-formed, no two alike either, with the reason.
+    """
 
     question: Question
     whole: int = 0
     confirmed: int = 0
     answers: dict[str, str] = field(default_factory=dict)
+    others: dict[str, tuple[str, Why]] = field(default_factory=dict)
     why: Counter[Why] = field(default_factory=Counter)
 
     def add(self, answer: str, fault: Why | None) -> None:
         self.whole += fault is not Why.UNFINISHED
+        said = " ".join(answer.split())
+        if fault in (Why.WRONG, Why.UNKNOWN):
+            self.others.setdefault(said, (answer.strip(), fault))
         if fault is None:
             self.confirmed += 1
-            said = " ".join(answer.split())
             fault = Why.REPEATED if said in self.answers else None
             self.answers.setdefault(said, answer.strip())
         if fault is not None:
@@ -164,14 +173,25 @@ class _Written:
 
 def _keep(found: Selected, one: _Written, selection: Selection) -> None:
     rate = one.confirmed / one.whole if one.whole else 0.0
-    made = [Confirmed(one.question, answer, rate) for answer in one.answers.values()]
+    made = list(one.answers.values())
     if rate > selection.easiest:
         one.why[Why.EASY] += len(made)
     else:
-        found.kept += made[: selection.most]
-        one.why[Why.SURPLUS] += len(made[selection.most :])
+        taken = made[: selection.most]
+        if selection.control:
+            taken = _any(one, len(taken), selection.seed)
+        found.kept += [Confirmed(one.question, answer, rate) for answer in taken]
+        one.why[Why.SURPLUS] += len(set(made).difference(taken))
     family = Confirmed(one.question, "", rate).family
     found.left_out[family] += +one.why  # unary plus: without zeros
+
+
+def _any(one: _Written, count: int, seed: int) -> list[str]:
+    """So many of all well-formed answers to a question; what is drawn of `others` is not counted as left out."""
+    pool = [*((answer, None) for answer in one.answers.values()), *one.others.values()]
+    drawn = random.Random(f"control:{seed}:{one.question.id}").sample(pool, count)
+    one.why.subtract(why for _, why in drawn if why is not None)
+    return [answer for answer, _ in drawn]
 
 
 def _balance(found: Selected, selection: Selection, rows: int) -> None:

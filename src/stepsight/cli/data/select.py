@@ -30,7 +30,11 @@ def select_command(
         list[str] | None,
         typer.Option("--balance", help="Divide --rows evenly: family, difficulty; repeatable.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides which rows --rows leaves.")] = 0,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="Keep as many of the same questions, but confirmed or not, to compare with."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Decides which rows --rows leaves, and what --control draws.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Keep answers that the truth, the known answer or a judge confirms, as staged rows (rejection sampling).
@@ -48,7 +52,7 @@ def select_command(
     check_folder(out)
     given = {"by": by, "stages": stages, "least": least, "most": most, "easiest": easiest, "rows": rows, "seed": seed}
     try:
-        selection = Selection.model_validate({**given, "balance": balance or []})
+        selection = Selection.model_validate({**given, "balance": balance or [], "control": control})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = "".join(f"--{part} " for part in fault["loc"][:1])
