@@ -13,8 +13,16 @@ from stepsight.evaluation.scoring.mathvista import Sought, check, choices_of, sk
 from stepsight.evaluation.scoring.measures import Unit
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
-from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, asked_as_it_stands, value_of
-from stepsight.evaluation.suites.yes_no import TEMPERATURES
+from stepsight.evaluation.suites.rules import (
+    Asked,
+    Benchmark,
+    Line,
+    Response,
+    Settings,
+    asked_as_it_stands,
+    free_ask,
+    value_of,
+)
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 
 _KINDS = ("skill", "task")
@@ -64,14 +72,7 @@ class MathVistaRules:
         return Reading(index=line.index, hit=hit, given=checked.value, by=By.VALUE, asks=not checked.direct)
 
     def ask(self, line: Line, response: Response) -> Ask:
-        return Ask(
-            kind="value",
-            dataset=self.dataset,
-            index=line.index,
-            question=line.text("question"),
-            prediction=response.said,
-            temperatures=TEMPERATURES,
-        )
+        return free_ask("value", self.dataset, line, response)
 
     def settle(self, line: Line, verdict: str, settings: Settings) -> Reading:
         checked = check(_sought(line), verdict, generation=settings.generation, verbose=settings.verbose)

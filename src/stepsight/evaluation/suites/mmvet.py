@@ -14,8 +14,7 @@ from stepsight.evaluation.scoring.measures import Unit, mean
 from stepsight.evaluation.scoring.mmvet import CAPABILITIES, capabilities_of, combination_of, read_grade
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
-from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, value_of
-from stepsight.evaluation.suites.yes_no import TEMPERATURES
+from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, free_ask, value_of
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 
 _KINDS = ("capability", "combination")
@@ -56,7 +55,7 @@ class MMVetRules:
         return Reading(index=line.index, hit=None, given="", by=By.UNGRADED, asks=True)
 
     def ask(self, line: Line, response: Response) -> Ask:
-        return grade_ask(self.dataset, line, response)
+        return free_ask("grade", self.dataset, line, response)
 
     def settle(self, line: Line, verdict: str, settings: Settings) -> Reading:
         return graded(self.dataset, line, verdict)
@@ -83,19 +82,6 @@ class MMVetRules:
                 if group.kind == "combination"
             ),
         )
-
-
-def grade_ask(dataset: str, line: Line, response: Response) -> Ask:
-    """What a judge is asked who grades a free answer."""
-    return Ask(
-        kind="grade",
-        dataset=dataset,
-        index=line.index,
-        question=line.text("question"),
-        prediction=response.said,
-        answer=line.text("answer"),
-        temperatures=TEMPERATURES,
-    )
 
 
 def graded(dataset: str, line: Line, verdict: str) -> Reading:

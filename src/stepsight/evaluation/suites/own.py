@@ -16,8 +16,17 @@ from stepsight.evaluation.scoring.measures import Unit, mean, share
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
 from stepsight.evaluation.suites.choice import Choice
-from stepsight.evaluation.suites.mmvet import grade_ask, graded
-from stepsight.evaluation.suites.rules import Asked, Benchmark, Line, Response, Settings, asked_as_it_stands, value_of
+from stepsight.evaluation.suites.mmvet import graded
+from stepsight.evaluation.suites.rules import (
+    Asked,
+    Benchmark,
+    Line,
+    Response,
+    Settings,
+    asked_as_it_stands,
+    free_ask,
+    value_of,
+)
 from stepsight.evaluation.suites.yes_no import YesNoQuestions
 from stepsight.prompts.benchmarks import BenchmarkPrompts
 from stepsight.records import Question
@@ -68,7 +77,7 @@ class ShortAnswers:
         return Reading(index=line.index, hit=float(right), given=said, by=By.PLAIN, asks=not right)
 
     def ask(self, line: Line, response: Response) -> Ask:
-        return grade_ask(self.dataset, line, response)
+        return free_ask("grade", self.dataset, line, response)
 
     def settle(self, line: Line, verdict: str, settings: Settings) -> Reading:
         return graded(self.dataset, line, verdict)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Protocol
+from typing import Literal, Protocol
 
 from stepsight.evaluation.scoring.cells import Cell, said
 from stepsight.evaluation.scoring.generations import NEWEST, Generation
@@ -74,6 +74,23 @@ class Response:
     def said(self) -> str:
         """The text that rules look at: what `str()` makes of the cell."""
         return said(self.cell)
+
+
+TEMPERATURES = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""Of VLMEvalKit's tries to have a free answer read or graded."""
+
+
+def free_ask(kind: Literal["yes-no", "value", "grade"], dataset: str, line: Line, response: Response) -> Ask:
+    """What a judge is asked about an answer that chooses no option. Only a grader is shown the row's own answer."""
+    return Ask(
+        kind=kind,
+        dataset=dataset,
+        index=line.index,
+        question=line.text("question"),
+        prediction=response.said,
+        answer=line.text("answer") if kind == "grade" else "",
+        temperatures=TEMPERATURES,
+    )
 
 
 @dataclass(frozen=True)

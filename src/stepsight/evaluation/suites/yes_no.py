@@ -10,11 +10,8 @@ from stepsight.evaluation.scoring.measures import Unit
 from stepsight.evaluation.scoring.readings import Ask, By, Reading
 from stepsight.evaluation.scoring.tables import Group, Labelled, table
 from stepsight.evaluation.scoring.yes_no import read_yes_no
-from stepsight.evaluation.suites.rules import Asked, Line, Response, Settings, asked_as_it_stands, value_of
+from stepsight.evaluation.suites.rules import Asked, Line, Response, Settings, asked_as_it_stands, free_ask, value_of
 from stepsight.prompts.benchmarks import BenchmarkPrompts
-
-TEMPERATURES = (0.0, 0.5, 1.0, 1.5, 2.0)
-"""Of VLMEvalKit's tries, here and for MathVista and MM-Vet."""
 
 _KINDS = ("category", "l2-category")
 
@@ -58,14 +55,7 @@ class YesNoQuestions:
         return Reading(index=line.index, hit=float(said == line.text("answer")), given=said, by=By.YES_NO)
 
     def ask(self, line: Line, response: Response) -> Ask:
-        return Ask(
-            kind="yes-no",
-            dataset=self.dataset,
-            index=line.index,
-            question=line.text("question"),
-            prediction=response.said,
-            temperatures=TEMPERATURES,
-        )
+        return free_ask("yes-no", self.dataset, line, response)
 
     def settle(self, line: Line, verdict: str, settings: Settings) -> Reading:
         if verdict not in ("Yes", "No", "Unknown"):
