@@ -6,7 +6,7 @@ import random
 
 from stepsight.records import Question
 from stepsight.reproduce.grounds import ASTRAY, MISREAD, NEITHER, SOUND, UNTOLD, grounds_of
-from stepsight.stages import Stage, render
+from stepsight.stages import Stage
 from stepsight.world.corruption import corrupt_things, corrupt_walk
 from stepsight.world.split import Posed, pose
 from stepsight.world.teacher import write_caption, write_reasoning
@@ -26,7 +26,7 @@ def test_an_answer_rests_on_what_was_done_to_it() -> None:
         program, true = posed.asked.program, dict(posed.stages)
 
         def found(changed: dict[Stage, str], posed: Posed = posed) -> str:
-            seen.append(grounds_of(posed.question(), render(dict(posed.stages) | changed)))
+            seen.append(grounds_of(posed.question(), dict(posed.stages) | changed))
             return seen[-1]
 
         assert found({}) == SOUND
@@ -52,6 +52,6 @@ def test_what_is_missing_or_not_of_the_world_cannot_be_told() -> None:
     posed = POSED[0]
     stages = dict(posed.stages)
     for stage in (Stage.CAPTION, Stage.REASONING):
-        assert grounds_of(posed.question(), render({one: stages[one] for one in stages if one is not stage})) == UNTOLD
-    assert grounds_of(posed.question(), render(stages | {Stage.CAPTION: "A table."})) == UNTOLD
-    assert grounds_of(Question(id="x", text="What is this?", answer="a cat"), render(stages)) == UNTOLD
+        assert grounds_of(posed.question(), {one: stages[one] for one in stages if one is not stage}) == UNTOLD
+    assert grounds_of(posed.question(), stages | {Stage.CAPTION: "A table."}) == UNTOLD
+    assert grounds_of(Question(id="x", text="What is this?", answer="a cat"), stages) == UNTOLD

@@ -27,6 +27,7 @@ from stepsight.pieces import Piece, Spent, run_pieces
 from stepsight.recipes import load_recipe
 from stepsight.reports.reproduce import BEGIN, END, in_page, reproduce_markdown
 from stepsight.reproduce.figures import ALL, MULTI, ReproduceResult, Told
+from stepsight.reproduce.paragraphs import ALL_FOUR
 from stepsight.reproduce.plots import plot_arms
 from stepsight.reproduce.recipe import ReproduceRecipe
 from stepsight.reproduce.results import gather
@@ -107,16 +108,20 @@ def test_all_arms_are_trained_alike_and_asked_in_their_own_form() -> None:
     captions = {arm.name: arm.captions for arm in first.arms}
     assert captions["direct"] is None
     assert all(span is not None and span.value == 1.0 for name, span in captions.items() if name != "direct")
-    # Answers in random orders are parted by them, and nobody else's are.
+    # Answers are parted by the form that they keep or not, and by what they rest on, where there is such a thing.
     for one in (test, multi):
-        assert set(one.orders) == {"shuffled"}
         group = one.group(ALL)
         assert group is not None
-        assert sum(order.accuracy.n for order in one.orders["shuffled"]) == 2 * group.questions
-        assert len(one.orders["shuffled"]) > 1
-        (found,) = [arm for arm in group.arms if arm.name == "shuffled"]
-        parts = [(order.accuracy.value or 0.0) * (order.share.value or 0.0) for order in one.orders["shuffled"]]
-        assert found.accuracy.value == pytest.approx(sum(parts))
+        assert set(one.forms) == {"no-tags", "shuffled"}
+        assert set(one.grounds) == {"no-tags", "apart", "llava-cot"}
+        assert len(one.forms["shuffled"]) > 1
+        assert [part.kind for part in one.forms["no-tags"]] == [ALL_FOUR]
+        for answering in group.arms:
+            for parts in (one.forms.get(answering.name), one.grounds.get(answering.name)):
+                if parts is not None:
+                    assert sum(part.accuracy.n for part in parts) == 2 * group.questions
+                    shares = [(part.accuracy.value or 0.0) * (part.share.value or 0.0) for part in parts]
+                    assert answering.accuracy.value == pytest.approx(sum(shares))
     # 4. Searches ran with the model of each seed; the oracle finds what is there.
     assert result.searches is not None
     assert [arm.name for arm in result.searches.study.arms] == [

@@ -99,11 +99,12 @@ def _set(one: SetFigures, result: ReproduceResult, *, with_paper: bool) -> Itera
         yield from table(
             ["pair", "ours, in points", "seed against seed", "the paper's", "what the figures say"], _pairs(whole.told)
         )
-    for arm_name, orders in one.orders.items():
+    for arm_name, parts in one.forms.items():
         yield from table(
-            [f"order written by {arm_name}", "of all answers", "right of these"],
-            [[order.kind, percent(order.share), percent(order.accuracy)] for order in orders],
+            [f"written by {arm_name}", "of all answers", "right of these"],
+            [[part.kind, percent(part.share), percent(part.accuracy)] for part in parts],
         )
+    yield from _grounds(one.grounds)
     families = [group for group in one.groups if group.name not in (ALL, MULTI, SINGLE)]
     if len(families) > 1 and whole:
         rows = [

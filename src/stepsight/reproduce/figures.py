@@ -75,8 +75,12 @@ class GroupFigures(Record):
 
 
 class SetFigures(Record):
-    """A set of questions, by arm the shares of answers that could not be found in what was written (`unreadable`), and
-    of arms whose stages stand in any order the figures of each of `orders.ORDERS` that occurs, all seeds together.
+    """A set of questions, and by arm, all seeds together:
+
+    unreadable: the share of answers that could not be found in what was written.
+    forms: where a form may be kept or not, how often it is: of answers in any order `orders.ORDERS`, of those without
+        tags `paragraphs.PARAGRAPHS`; only kinds that occur, as in `grounds`.
+    grounds: of answers that are stages in order, with tags or not, `grounds.GROUNDS`.
     """
 
     name: str
@@ -84,7 +88,8 @@ class SetFigures(Record):
     left_out: int
     groups: tuple[GroupFigures, ...]
     unreadable: Mapping[str, Share]
-    orders: Mapping[str, tuple[PartFigures, ...]]
+    forms: Mapping[str, tuple[PartFigures, ...]]
+    grounds: Mapping[str, tuple[PartFigures, ...]]
 
     def group(self, name: str) -> GroupFigures | None:
         """The group of that name, if it has questions."""

@@ -1,14 +1,16 @@
-"""What a staged answer rests on: whether its CAPTION is true, and whether its REASONING follows from that CAPTION.
+"""What an answer in stages rests on: whether its CAPTION is true, and whether its REASONING follows from that CAPTION.
 
 The truth of a REASONING as a whole mixes both: behind a wrong CAPTION none is true, though an object that is described
-wrongly often does not matter. Parted like this, the accuracy of a search says where truer texts help and where they
+wrongly often does not matter. Parted like this, accuracy says where truer texts help and where they
 cannot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stepsight.records import Question
-from stepsight.stages import Stage, parse
+from stepsight.stages import Stage
 from stepsight.world.checker import check, follows
 
 SOUND = "CAPTION true, REASONING follows"
@@ -19,12 +21,11 @@ UNTOLD = "cannot be told"
 GROUNDS = (SOUND, ASTRAY, MISREAD, NEITHER, UNTOLD)
 
 
-def grounds_of(question: Question, text: str) -> str:
-    """What an answer rests on, one of `GROUNDS`.
+def grounds_of(question: Question, stages: Mapping[Stage, str]) -> str:
+    """What an answer with these stages rests on, one of `GROUNDS`.
 
     It cannot be told where a stage is missing, the CAPTION cannot be read, or the question is not of the world.
     """
-    stages = parse(text).stages
     caption, reasoning = stages.get(Stage.CAPTION), stages.get(Stage.REASONING)
     if caption is None or reasoning is None:
         return UNTOLD

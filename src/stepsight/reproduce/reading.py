@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from stepsight.data.ablations import Form
 from stepsight.evaluation.report import Read
 from stepsight.records import Finish, Trace
-from stepsight.stages import SEPARATOR, STAGES, Fault, FaultKind, Parsed, Stage, parse
+from stepsight.reproduce.paragraphs import paragraphs
+from stepsight.stages import STAGES, Fault, FaultKind, Parsed, Stage, parse
 
 
 def reader(form: Form) -> Read:
@@ -40,7 +41,7 @@ def _direct(trace: Trace) -> Mapping[Stage, str]:
 
 
 def _paragraphs(trace: Trace) -> Mapping[Stage, str]:
-    found = [text.strip() for text in trace.text.split(SEPARATOR) if text.strip()]
+    found = paragraphs(trace.text)
     if len(found) < 2 or not _ended(trace):
         return {}
     # With another number of paragraphs nobody can tell which is the caption.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stepsight.data.ablations import Form
@@ -11,7 +11,6 @@ from stepsight.evaluation import EvaluationReport
 from stepsight.evaluation.report import installed_versions
 from stepsight.evaluation.statistics import share_of
 from stepsight.recipes import load_recipe
-from stepsight.records import Trace
 from stepsight.reproduce.figures import (
     ALL,
     MULTI,
@@ -24,8 +23,7 @@ from stepsight.reproduce.figures import (
     Told,
     Training,
 )
-from stepsight.reproduce.grounds import GROUNDS, grounds_of
-from stepsight.reproduce.orders import ORDERS, order_of
+from stepsight.reproduce.kinds import FORM_KEPT, GROUNDS_OF, Kinds
 from stepsight.reproduce.paper import FORMS, SEARCHES, PaperPair, paper_pair
 from stepsight.reproduce.parts import PartFigures, kinds_of, parted
 from stepsight.reproduce.recipe import ReproduceRecipe, Searches
@@ -51,12 +49,7 @@ def gather(recipe: ReproduceRecipe, places: Places) -> ReproduceResult:
             arm.called: [_report(places.answers(run_name(arm, seed), wanted.name)) for seed in recipe.seeds]
             for arm in recipe.arms
         }
-        orders = {
-            arm.called: _orders(places, [run_name(arm, seed) for seed in recipe.seeds], wanted.name)
-            for arm in recipe.arms
-            if arm.form is Form.SHUFFLED
-        }
-        sets.append(_set(recipe, wanted.name, wanted.described, reports, orders))
+        sets.append(_set(recipe, places, wanted.name, wanted.described, reports))
     return ReproduceResult(
         seeds=tuple(recipe.seeds),
         beside=recipe.beside,
@@ -71,26 +64,22 @@ def _report(folder: Path) -> EvaluationReport:
     return EvaluationReport.model_validate_json((folder / REPORT).read_bytes())
 
 
-def _orders(places: Places, runs: Sequence[str], name: str) -> tuple[PartFigures, ...]:
-    answers = []
-    for run in runs:
-        folder = places.answers(run, name)
-        answers += _kinds(folder / TRACES, _report(folder), lambda trace: order_of(trace.text))
-    return parted(answers, ORDERS)
+def _parts(places: Places, runs: Sequence[str], name: str, kinds: Kinds) -> tuple[PartFigures, ...]:
+    folders = [places.answers(run, name) for run in runs]
+    return _parted([(folder / TRACES, _report(folder)) for folder in folders], kinds)
 
 
-def _kinds(traces: Path, report: EvaluationReport, kind_of: Callable[[Trace], str]) -> list[tuple[str, bool]]:
-    right = {row.id: row.correct for row in report.rows if row.correct is not None}
-    return kinds_of(sift_traces(traces).rows, right, kind_of)
+def _parted(answers: Sequence[tuple[Path, EvaluationReport]], kinds: Kinds) -> tuple[PartFigures, ...]:
+    """Files of traces with the reports of them, parted together."""
+    found = []
+    for traces, report in answers:
+        right = {row.id: row.correct for row in report.rows if row.correct is not None}
+        found += kinds_of(sift_traces(traces).rows, right, kinds.of)
+    return parted(found, kinds.all)
 
 
-def _set(
-    recipe: ReproduceRecipe,
-    name: str,
-    described: str,
-    reports: Reports,
-    orders: Mapping[str, tuple[PartFigures, ...]],
-) -> SetFigures:
+def _set(recipe: ReproduceRecipe, places: Places, name: str, described: str, reports: Reports) -> SetFigures:
+    runs = {arm.called: [run_name(arm, seed) for seed in recipe.seeds] for arm in recipe.arms}
     forms = {arm.called: arm.form for arm in recipe.arms}
     pairs = [
         (Claim(above=one, below=other), pair)
@@ -119,7 +108,12 @@ def _set(
         unreadable={
             arm: share_of([not row.valid for report in one for row in report.rows]) for arm, one in reports.items()
         },
-        orders=orders,
+        forms={
+            arm: _parts(places, runs[arm], name, FORM_KEPT[form]) for arm, form in forms.items() if form in FORM_KEPT
+        },
+        grounds={
+            arm: _parts(places, runs[arm], name, GROUNDS_OF[form]) for arm, form in forms.items() if form in GROUNDS_OF
+        },
     )
 
 
@@ -222,11 +216,13 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> Sear
     ]
     found = results(reports, seeds=recipe.seeds, claims=wanted.claims)
     grounds = {
-        name: [
-            answer
-            for seed, one in zip(recipe.seeds, by_seed, strict=True)
-            for answer in _kinds(traces_of(places.searched(seed), arm, seed), one[name], _grounds)
-        ]
+        name: _parted(
+            [
+                (traces_of(places.searched(seed), arm, seed), one[name])
+                for seed, one in zip(recipe.seeds, by_seed, strict=True)
+            ],
+            GROUNDS_OF[Form.STAGED],
+        )
         for name, arm in arms.items()
     }
     chosen = recipe.set_called(wanted.questions)
@@ -236,9 +232,5 @@ def _searches(recipe: ReproduceRecipe, wanted: Searches, places: Places) -> Sear
         described=many + chosen.described,
         study=found,
         told=_told(found, reports, pairs, same_model=True),
-        grounds={name: parted(answers, GROUNDS) for name, answers in grounds.items()},
+        grounds=grounds,
     )
-
-
-def _grounds(trace: Trace) -> str:
-    return grounds_of(trace.question, trace.text)
