@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tests.doubles import DreamEngine
 
 from stepsight.errors import InputError
@@ -67,6 +68,17 @@ def test_a_block_that_fails_lets_others_in(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), alone(tmp_path / "file"):
         raise ZeroDivisionError
     with alone(tmp_path / "file"):
+        pass
+
+
+def test_where_the_file_system_knows_no_locks_nobody_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(lock: FileLock, timeout: float) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with alone(tmp_path / "file"), alone(tmp_path / "file"):
         pass
 
 

@@ -27,13 +27,13 @@ from stepsight.reproduce.kinds import FORM_KEPT, GROUNDS_OF, Kinds
 from stepsight.reproduce.paper import FORMS, SEARCHES, PaperPair, paper_pair
 from stepsight.reproduce.parts import PartFigures, kinds_of, parted
 from stepsight.reproduce.recipe import ReproduceRecipe, Searches
-from stepsight.reproduce.run import REPORT, TRACES
+from stepsight.reproduce.run import REPORT
 from stepsight.reproduce.training import Places, run_name
 from stepsight.study.opening import read_reports
 from stepsight.study.recipe import Claim
 from stepsight.study.results import StudyResult, results
 from stepsight.study.run import traces_of
-from stepsight.tracefiles import sift_traces
+from stepsight.tracefiles import TRACES, sift_traces
 from stepsight.training.recipe.train import TrainRecipe
 from stepsight.world.questions import MULTI_STEP
 

@@ -26,8 +26,9 @@ from stepsight.reproduce.recipe import DrawnRows, ReproduceRecipe, Searches, Tra
 from stepsight.reproduce.training import Places, run_name, staged_rows, start_recipes, write_train_recipes
 from stepsight.study.opening import REPORTS, Open, opened, study_alone, truth_of
 from stepsight.study.recipe import StudyRecipe
+from stepsight.tracefiles import TRACES
 
-REPORT, TRACES = "report.json", "traces.jsonl"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)

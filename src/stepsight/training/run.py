@@ -95,12 +95,12 @@ def train(
             batch = [first, *(dataset[index] for index in range(1, recipe.optimisation.batch))]
             print(preview_patches(batch) if recipe.task == "align" else preview_rows(batch, processor))
         return final
-    join_devices(recipe, devices)
-    set_seed(recipe.optimisation.seed)
-    model = start_model(recipe, processor)
-    blend = recipe.optimisation.blend
-    begun = {name: value.clone() for name, value in model.state_dict().items()} if blend < 1 and devices.main else {}
     with alone(folder / "log.jsonl" if devices.main else None):
+        join_devices(recipe, devices)
+        set_seed(recipe.optimisation.seed)
+        model = start_model(recipe, processor)
+        kept = recipe.optimisation.blend < 1 and devices.main
+        begun = {name: value.clone() for name, value in model.state_dict().items()} if kept else {}
         if devices.main:
             _prepare(folder, recipe, afresh=not resume)
         wait_for_all(devices)
@@ -115,8 +115,11 @@ def train(
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if stop.stopped:
             if devices.main:
-                kept = last_checkpoint(folder)
-                print(f"stopped at {kept}; the same command goes on from there", file=sys.stderr, flush=True)
+                print(
+                    f"stopped at {last_checkpoint(folder)}; the same command goes on from there",
+                    file=sys.stderr,
+                    flush=True,
+                )
             raise KeyboardInterrupt
         _save(recipe, trainer, processor, begun, devices)
     return final

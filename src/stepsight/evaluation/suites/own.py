@@ -38,7 +38,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class ShortAnswers:
-    """The rules of `answers.is_correct`: the text must be the answer, apart from case, punctuation and the like.
+    """The rules of `conclusions.is_correct`: the text must be the answer, apart from case, punctuation and the like.
 
     With a judge, what is not is graded as MM-Vet's answers are.
     """
