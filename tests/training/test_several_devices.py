@@ -14,10 +14,11 @@ from stepsight.cli.app import run
 from stepsight.engines.placement import Placement
 from stepsight.engines.transformers.loading import load_model
 from stepsight.errors import ModelError
+from stepsight.locks import alone
 from stepsight.training.checkpoints import SHARDS, last_checkpoint
 from stepsight.training.run import train
 
-from .launching import ACCELERATE, TORCHRUN, begin, launch, step_of, stop_behind
+from .launching import ACCELERATE, PATIENCE, TORCHRUN, begin, launch, step_of, stop_behind
 from .runs import check_weights, logged, losses, staged_rows, write
 
 # Three rows in twelve have a picture, so that steps without any come up, and steps with one on one device only.
@@ -90,6 +91,16 @@ def test_a_sharded_run_stops_when_asked_and_goes_on(folder: Path, start: dict[st
     assert not (folder / "stopped/model").exists()
     launch(TORCHRUN, "-m", "stepsight", "train", same)
     check_same(folder / "long", folder / "stopped", steps=30)
+
+
+def test_processes_that_find_another_run_in_their_folder_end(folder: Path, start: dict[str, str]) -> None:
+    same = str(recipe(folder, start, "taken", "none"))
+    with alone(folder / "taken" / "log.jsonl"):
+        process = begin(TORCHRUN, "-m", "stepsight", "train", same)
+        # The other process waits for the first to join; the launcher ends it.
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode
+    assert said.count(f"another process writes to {folder / 'taken' / 'log.jsonl'}") == 1
 
 
 def test_a_sharded_checkpoint_becomes_a_whole_model(sharded: tuple[Path, str], tmp_path: Path) -> None:
